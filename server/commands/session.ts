@@ -1,0 +1,174 @@
+/**
+ * What a command handler sees: the connection it runs for, the map it works on, and the peer it runs in.
+ *
+ * These interfaces are the seam between the ports (bytes), the commands (semantics) and the peer (replication): each
+ * side can be built and tested with a small fake of the others. All keys and values are latin1 strings, one character a
+ * byte.
+ */
+import type { ReplyWriter } from "../../protocol/reply.ts";
+
+/** The replicated map as one command sees it. Synchronous; the core implements it. */
+export interface Keyspace {
+  /**
+   * Starts a command (or a whole EXEC): `nowMs` is the wall clock its reads filter expiry by, and the writes that
+   * follow share one stamp.
+   */
+  begin(nowMs: number): void;
+  readonly nowMs: number;
+  /** The value a client sees; undefined when absent, deleted or expired. A counter's value is its decimal text. */
+  get(key: string): string | undefined;
+  has(key: string): boolean;
+  /** Absolute unix ms; 0 when the key has no expiry; undefined when there is no such key. */
+  expiresAt(key: string): number | undefined;
+  /** Writes the whole value. `expiresAtMs` absolute unix ms, 0 for none. */
+  set(key: string, value: string, expiresAtMs: number): void;
+  /** True when the key was visible. Writes nothing for a key that is not there. */
+  delete(key: string): boolean;
+  /** Adds to a counter; the result is the local value after it. A new key counts from 0. Keeps the key's expiry. */
+  increment(
+    key: string,
+    delta: bigint,
+  ): { readonly ok: true; readonly value: bigint } | { readonly ok: false; readonly error: "not-an-integer" | "overflow" };
+  /** Keys in the map that are not deleted (an expired one may be counted until it is purged, as in Redis). */
+  readonly size: number;
+  readonly sizeWithExpiry: number;
+  /**
+   * Visits about `count` keys from `cursor` on (0 starts) and returns the next cursor, 0 at the end. Every key that
+   * stays in the map during the whole pass is visited at least once. Cursors are safe integers.
+   */
+  scan(cursor: number, count: number, visit: (key: string) => void): number;
+  /** `random` in [0, 1). Undefined when the map is empty. */
+  randomKey(random: number): string | undefined;
+  /** Equal tokens mean that the key was not written in between: what WATCH compares. */
+  watchToken(key: string): string;
+  /** Estimated bytes of memory the key and its value hold; undefined when absent. */
+  memoryUsage(key: string): number | undefined;
+}
+
+/** One client connection, of any port. */
+export interface Session {
+  readonly id: number;
+  /** `ip:port` of the client and of this peer's end. */
+  readonly address: string;
+  readonly localAddress: string;
+  readonly connectedAtMs: number;
+  name: string;
+  libraryName: string;
+  libraryVersion: string;
+  noEvict: boolean;
+  noTouch: boolean;
+  authenticated: boolean;
+  lastCommand: string;
+  lastCommandAtMs: number;
+  /** MULTI state: commands queued so far; undefined outside MULTI. */
+  queue: string[][] | undefined;
+  /** A queued command was bad: EXEC answers EXECABORT. */
+  queueBroken: boolean;
+  /** WATCH: key to token. */
+  watched: Map<string, string> | undefined;
+  /** Set by QUIT, CLIENT KILL and the like: close once what was answered is out. */
+  closing: boolean;
+  /** The seq at this peer after this session's last write: what WAIT waits for. */
+  lastWriteSeq: number;
+  readonly reply: ReplyWriter;
+  /** Changes the dialect of all replies that follow (HELLO, RESET). */
+  setProtocol(protocol: 2 | 3): void;
+  /** Bytes of commands not yet run and of replies not yet taken by the client: CLIENT LIST shows them. */
+  readonly queuedInputBytes: number;
+  readonly queuedOutputBytes: number;
+}
+
+/** The peer a command runs in. */
+export interface CommandHost {
+  readonly keyspace: Keyspace;
+  readonly peerName: string;
+  readonly version: string;
+  /** undefined: no password, everybody is authenticated. Compared in constant time. */
+  readonly checkPassword: ((user: string, password: string) => boolean) | undefined;
+  sessions(): Iterable<Session>;
+  session(id: number): Session | undefined;
+  /** Closes another session's connection. */
+  kill(session: Session): void;
+  /** Undefined when writes are taken; else the whole error line, such as `CLOCKSKEW ...`. `grows`: flagged denyoom. */
+  writeRefusal(grows: boolean): string | undefined;
+  /** Undefined when reads are answered; else the error line (`LOADING ...`). */
+  readRefusal(): string | undefined;
+  /** Every configuration value, for CONFIG GET: Redis's own names where there is one. */
+  configuration(): ReadonlyMap<string, string>;
+  /** Sections of INFO in order: heading to fields in order. */
+  info(): ReadonlyMap<string, ReadonlyMap<string, string | number>>;
+  /** Random in [0, 1): RANDOMKEY. */
+  random(): number;
+  wallMs(): number;
+  /** The seq of this peer's latest write. */
+  readonly lastSeq: number;
+  /** Resolves with how many other peers hold (on disk) all up to `seq`, once `count` do or `timeoutMs` (0: for ever) passed. */
+  waitForPeers(seq: number, count: number, timeoutMs: number): Promise<number>;
+  flushAll(): Promise<void>;
+  shutdown(): void;
+  peers(): readonly PeerReport[];
+  conflicts(key: string | undefined): readonly ConflictReport[];
+  /** Writes the loser back as a new write. False: no such conflict in this peer's journal. */
+  restoreConflict(id: string): boolean;
+  trace(key: string): TraceReport | undefined;
+  digest(): DigestReport;
+  /** Compares this peer's map with another's, key by key where they differ. Rejects with an Error whose message is a Redis error line. */
+  diff(peer: string): Promise<DiffReport>;
+}
+
+export interface PeerReport {
+  readonly name: string;
+  readonly self: boolean;
+  readonly incarnation: string;
+  /** `up`, `connecting`, `catching-up`, `transfer`, `down`. */
+  readonly state: string;
+  readonly address: string;
+  readonly rttMs: number | undefined;
+  readonly clockOffsetMs: number | undefined;
+  /** Ops this peer has that the other is not known to have. */
+  readonly lagOps: number;
+  readonly lagMs: number | undefined;
+  readonly queuedBytes: number;
+  /** Whether this peer's fact counts now: see purge. Otherwise tombstones are held back by it. */
+  readonly factCounts: boolean;
+  readonly tombstonesHeld: number;
+  readonly tombstoneBytesHeld: number;
+  readonly digest: string | undefined;
+  readonly gated: boolean;
+  readonly note: string;
+}
+
+export interface ConflictReport {
+  readonly id: string;
+  readonly key: string;
+  readonly atMs: number;
+  /** undefined: the write was a delete. */
+  readonly winner: { readonly value: string | undefined; readonly dot: string; readonly stampMs: number; readonly origin: string };
+  readonly loser: { readonly value: string | undefined; readonly dot: string; readonly stampMs: number; readonly origin: string };
+  readonly why: string;
+  readonly restored: boolean;
+}
+
+export interface TraceReport {
+  readonly key: string;
+  readonly state: "live" | "deleted" | "expired";
+  readonly origin: string;
+  readonly dot: string;
+  readonly stampMs: number;
+  readonly ageMs: number;
+  readonly expiresAtMs: number;
+  readonly holders: readonly { readonly peer: string; readonly holds: "durable" | "memory" | "not-yet" | "unknown" }[];
+}
+
+export interface DigestReport {
+  readonly digest: string;
+  readonly keys: number;
+  readonly versionVector: ReadonlyMap<string, number>;
+  readonly peers: readonly { readonly peer: string; readonly verdict: string }[];
+}
+
+export interface DiffReport {
+  readonly identical: boolean;
+  readonly keys: readonly { readonly key: string; readonly here: string; readonly there: string }[];
+  readonly truncated: boolean;
+}
