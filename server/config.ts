@@ -79,13 +79,31 @@ interface SettingMeta {
 const settingMetas = z.registry<SettingMeta>();
 
 const port = z
-  .union([z.number(), z.string().regex(/^\d{1,5}$/).transform(Number)], "expected a port, 0 to 65535")
+  .union(
+    [
+      z.number(),
+      z
+        .string()
+        .regex(/^\d{1,5}$/)
+        .transform(Number),
+    ],
+    "expected a port, 0 to 65535",
+  )
   .pipe(z.number().int().min(0).max(65_535, "expected a port, 0 to 65535"));
 
 const count = (min: number, max: number) => {
   const words = `expected a whole number, ${min} to ${max}`;
   return z
-    .union([z.number(), z.string().regex(/^\d{1,15}$/).transform(Number)], words)
+    .union(
+      [
+        z.number(),
+        z
+          .string()
+          .regex(/^\d{1,15}$/)
+          .transform(Number),
+      ],
+      words,
+    )
     .pipe(z.number(words).int(words).min(min, words).max(max, words));
 };
 
@@ -118,7 +136,8 @@ export const parseHostPort = (input: string): HostPort | undefined => {
   return { host, port: portNumber };
 };
 
-export const hostPortToText = ({ host, port }: HostPort): string => (isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`);
+export const hostPortToText = ({ host, port }: HostPort): string =>
+  isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
 
 const hostPort = z.string("expected host:port").transform((input, context): HostPort => {
   const parsed = parseHostPort(input);
@@ -148,10 +167,12 @@ const peerList = z
       const at = entry.indexOf("=");
       const name = parsePeerName(entry.slice(0, at).trim());
       const address = parseHostPort(entry.slice(at + 1));
-      if (at < 1 || name === undefined || address === undefined) return refuse(`expected name=host:port, not "${entry.trim()}"`);
+      if (at < 1 || name === undefined || address === undefined)
+        return refuse(`expected name=host:port, not "${entry.trim()}"`);
       if (peers.some((peer) => peer.name === name)) return refuse(`peer ${name} is listed twice`);
       const twin = peers.find((peer) => peer.host === address.host && peer.port === address.port);
-      if (twin !== undefined) return refuse(`peers ${twin.name} and ${name} have one address, ${hostPortToText(address)}`);
+      if (twin !== undefined)
+        return refuse(`peers ${twin.name} and ${name} have one address, ${hostPortToText(address)}`);
       peers.push({ name, ...address });
     }
     if (peers.length === 0) return refuse("expected at least one name=host:port");
@@ -224,12 +245,15 @@ const settingsSchema = z.strictObject({
     }),
   fsync: oneOf(["always", "interval", "never"]).default("interval").register(settingMetas, {
     argument: "WHEN",
-    summary: "when a write is forced to disk: always (before its answer), interval (within 1 s), never (up to the system)",
+    summary:
+      "when a write is forced to disk: always (before its answer), interval (within 1 s), never (up to the system)",
   }),
-  acks: count(0, peersMax - 1).default(0).register(settingMetas, {
-    argument: "N",
-    summary: "answer a write when this many other peers hold it on disk",
-  }),
+  acks: count(0, peersMax - 1)
+    .default(0)
+    .register(settingMetas, {
+      argument: "N",
+      summary: "answer a write when this many other peers hold it on disk",
+    }),
   bootstrap: onOff.default(false).register(settingMetas, {
     summary: "a new cluster: take writes with an empty directory without having heard from the others",
     perPeer: true,
@@ -263,11 +287,13 @@ const settingsSchema = z.strictObject({
     argument: "N",
     summary: "displaced concurrent writes kept in the journal; older ones are dropped and counted",
   }),
-  logLevel: oneOf(logLevels).default("info").register(settingMetas, {
-    argument: "LEVEL",
-    summary: `least level logged: ${logLevels.join(", ")}`,
-    redisName: "loglevel",
-  }),
+  logLevel: oneOf(logLevels)
+    .default("info")
+    .register(settingMetas, {
+      argument: "LEVEL",
+      summary: `least level logged: ${logLevels.join(", ")}`,
+      redisName: "loglevel",
+    }),
   logFormat: oneOf(["pretty", "json"]).optional().register(settingMetas, {
     argument: "FORMAT",
     summary: "pretty or json, to standard error",
@@ -300,7 +326,8 @@ const sizeKeys: ReadonlySet<SettingKey> = new Set(["maxMemory", "logRetention"])
 const valueToText = (key: SettingKey, value: unknown): string => {
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "number") return sizeKeys.has(key) ? sizeToText(value) : String(value);
-  if (key === "peers") return (value as readonly ListedPeer[]).map((peer) => `${peer.name}=${hostPortToText(peer)}`).join(",");
+  if (key === "peers")
+    return (value as readonly ListedPeer[]).map((peer) => `${peer.name}=${hostPortToText(peer)}`).join(",");
   if (key === "advertise") return hostPortToText(value as HostPort);
   return String(value);
 };
@@ -545,7 +572,8 @@ const configurationParameters = (
     const entry = report.find((row) => row.flag === flag);
     if (entry === undefined) continue;
     parameters.set(flag, entry.value);
-    if (redisName !== undefined) parameters.set(redisName, sizeKeys.has(key) ? String(config.memoryBytesMax) : entry.value);
+    if (redisName !== undefined)
+      parameters.set(redisName, sizeKeys.has(key) ? String(config.memoryBytesMax) : entry.value);
   }
   return parameters;
 };
@@ -564,7 +592,12 @@ export const printedConfig = ({ report, ignoredVariables }: LoadedConfig): strin
 /** The rows of docs/OPERATIONS.md's table. */
 export const configTable = (): string => {
   const rows = settingDescriptions.map(({ flag, argument, variable, defaultText, summary }) => {
-    const cells = [`\`--${flag}${argument === undefined ? "" : ` ${argument}`}\``, `\`${variable}\``, defaultText, summary];
+    const cells = [
+      `\`--${flag}${argument === undefined ? "" : ` ${argument}`}\``,
+      `\`${variable}\``,
+      defaultText,
+      summary,
+    ];
     return `| ${cells.join(" | ").replaceAll("\n", " ")} |`;
   });
   return ["| flag | environment | default | meaning |", "|---|---|---|---|", ...rows].join("\n");

@@ -1,0 +1,170 @@
+/**
+ * What `GET /status` answers: one peer's view of itself and of its links, as JSON.
+ *
+ * `chorus status` prints it, tests wait on it, people read it with curl. Fields are only ever added within a format;
+ * a reader refuses a format it does not know. Numbers are in the unit their name says; versions and seqs are integers.
+ */
+
+export const statusFormat = 1;
+
+export interface StatusReport {
+  readonly format: typeof statusFormat;
+  readonly peer: {
+    readonly name: string;
+    readonly incarnation: string;
+    readonly cluster: string;
+    readonly version: string;
+    readonly pid: number;
+    readonly uptimeSeconds: number;
+    readonly tcpPort: number;
+    readonly httpPort: number;
+  };
+  /** Takes reads and writes. */
+  readonly ready: boolean;
+  /** Refuses writes until it has caught up after it lost data. */
+  readonly gated: boolean;
+  /** Refuses everything: reading its data, or installing a transfer. */
+  readonly loading: boolean;
+  /** Why it is not ready, each a phrase for a person; empty when it is. */
+  readonly reasons: readonly string[];
+  readonly keys: number;
+  readonly tombstones: {
+    readonly count: number;
+    readonly bytes: number;
+    /** Peers whose missing fact holds purging back. */
+    readonly heldBy: readonly string[];
+  };
+  readonly conflicts: { readonly kept: number; readonly dropped: number };
+  readonly digest: {
+    /** Hex. Equal version vectors and horizons imply equal values. */
+    readonly value: string;
+    /** Unix ms: cells expired by then are not counted. */
+    readonly horizon: number;
+  };
+  /** Applied, per origin that wrote something. */
+  readonly versionVector: Readonly<Record<string, number>>;
+  readonly links: readonly StatusLink[];
+  readonly log: {
+    readonly bytes: number;
+    readonly firstLsn: number;
+    readonly nextLsn: number;
+    readonly syncedLsn: number;
+  };
+  readonly checkpoint: {
+    /** The log from here on is replayed at a restart. */
+    readonly lsn: number;
+    readonly bytes: number;
+    /** Seconds since the last one finished; null before the first. */
+    readonly ageSeconds: number | null;
+    readonly running: boolean;
+  };
+  readonly memory: {
+    /** As counted against `--max-memory`. */
+    readonly usedBytes: number;
+    readonly rssBytes: number;
+    /** 0: no limit. */
+    readonly maxBytes: number;
+  };
+  readonly opsPerSecond: number;
+  readonly clock: { readonly skewState: "ok" | "warning" | "refusing" };
+  /** What an operator should look at, each a phrase. */
+  readonly alarms: readonly string[];
+}
+
+export interface StatusLink {
+  readonly peer: string;
+  /** `up`, `connecting`, `catching-up`, `transfer`, `down`. */
+  readonly state: string;
+  readonly address: string;
+  readonly rttMs: number | null;
+  /** Their wall clock minus ours. */
+  readonly clockOffsetMs: number | null;
+  /** Ops this peer has that the other is not known to have. */
+  readonly lagOps: number;
+  readonly lagMs: number | null;
+  readonly queuedBytes: number;
+  /** Why it is not up; empty when it is. */
+  readonly why: string;
+}
+
+/** By dotted path: what a reader relies on. The CLI reads strangers' ports, so it checks what it prints. */
+const shape: readonly (readonly [path: string, type: "string" | "number" | "boolean" | "array" | "object"])[] = [
+  ["peer.name", "string"],
+  ["peer.incarnation", "string"],
+  ["peer.cluster", "string"],
+  ["peer.version", "string"],
+  ["peer.pid", "number"],
+  ["peer.uptimeSeconds", "number"],
+  ["peer.tcpPort", "number"],
+  ["peer.httpPort", "number"],
+  ["ready", "boolean"],
+  ["gated", "boolean"],
+  ["loading", "boolean"],
+  ["reasons", "array"],
+  ["keys", "number"],
+  ["tombstones.count", "number"],
+  ["tombstones.bytes", "number"],
+  ["tombstones.heldBy", "array"],
+  ["conflicts.kept", "number"],
+  ["conflicts.dropped", "number"],
+  ["digest.value", "string"],
+  ["digest.horizon", "number"],
+  ["versionVector", "object"],
+  ["links", "array"],
+  ["log.bytes", "number"],
+  ["log.syncedLsn", "number"],
+  ["checkpoint.lsn", "number"],
+  ["memory.usedBytes", "number"],
+  ["memory.rssBytes", "number"],
+  ["memory.maxBytes", "number"],
+  ["opsPerSecond", "number"],
+  ["clock.skewState", "string"],
+  ["alarms", "array"],
+];
+
+const linkShape: typeof shape = [
+  ["peer", "string"],
+  ["state", "string"],
+  ["lagOps", "number"],
+  ["queuedBytes", "number"],
+];
+
+const typeOf = (value: unknown): string => (Array.isArray(value) ? "array" : value === null ? "null" : typeof value);
+
+const at = (value: unknown, path: string): unknown =>
+  path
+    .split(".")
+    .reduce<unknown>(
+      (part, name) => (typeOf(part) === "object" ? (part as Record<string, unknown>)[name] : undefined),
+      value,
+    );
+
+const misfit = (value: unknown, fields: typeof shape): string | undefined => {
+  for (const [path, type] of fields) if (typeOf(at(value, path)) !== type) return `${path} is not a ${type}`;
+  return undefined;
+};
+
+export type ParsedStatus =
+  | { readonly ok: true; readonly status: StatusReport }
+  | { readonly ok: false; readonly why: string };
+
+export const parseStatus = (value: unknown): ParsedStatus => {
+  const refuse = (why: string): ParsedStatus => ({ ok: false, why });
+  if (typeOf(value) !== "object") return refuse("not a status report");
+  const format = at(value, "format");
+  if (format !== statusFormat)
+    return refuse(`status format ${JSON.stringify(format)}, this chorus reads ${statusFormat}`);
+  const wrong = misfit(value, shape);
+  if (wrong !== undefined) return refuse(wrong);
+  // Every field a reader uses was checked just above; the two lists below complete it.
+  const status = value as StatusReport;
+  for (const seq of Object.values(status.versionVector))
+    if (!Number.isSafeInteger(seq)) return refuse("versionVector holds a non-integer");
+  for (const link of status.links) {
+    const wrongLink = misfit(link, linkShape);
+    if (wrongLink !== undefined) return refuse(`a link's ${wrongLink}`);
+  }
+  for (const words of [status.reasons, status.alarms, status.tombstones.heldBy])
+    if (words.some((word) => typeof word !== "string")) return refuse("a list of words holds something else");
+  return { ok: true, status };
+};

@@ -1,0 +1,121 @@
+/**
+ * `npm test`: format, lint, types, generated documents, then all tests. One command at the desk and in CI.
+ *
+ *   npm test                              everything
+ *   npm test -- tests/wire                only the tests below a folder, or in a file; no checks
+ *   npm test -- --checks                  only the checks
+ *   npm test -- tests/wire --name quoted  only tests whose name matches
+ *
+ * Node 20's runner finds no TypeScript files by itself and calls an empty run a success, so the files are listed here
+ * and an empty list fails. Its own summary is the last thing printed. Exit code: 0 all is well, 1 not, 2 wrong usage.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const binary = (name: string): string => join(root, "node_modules/.bin", name);
+/** The whole suite is to stay under five minutes; a file that needs more than this hangs. */
+const fileMsMax = 240_000;
+
+const script = (path: string, ...given: string[]): readonly string[] => [
+  process.execPath,
+  "--import",
+  "tsx",
+  path,
+  ...given,
+];
+
+const checks: readonly (readonly [name: string, command: readonly string[]])[] = [
+  ["format and lint", [binary("biome"), "ci", "--colors=off", "--max-diagnostics=30", "."]],
+  ["promises and purity", [binary("eslint"), "protocol", "server", "scripts", "tests"]],
+  [
+    "arrows between folders",
+    [binary("depcruise"), "--config", ".dependency-cruiser.cjs", "protocol", "server", "scripts", "tests"],
+  ],
+  ["types", [binary("tsc"), "-p", "."]],
+  ["docs/COMMANDS.md", script("scripts/docs-commands.ts", "--check")],
+  ["docs/OPERATIONS.md", script("scripts/docs-config.ts", "--check")],
+];
+
+const run = (command: readonly string[]): { readonly code: number; readonly text: string } => {
+  const [program = "", ...given] = command;
+  const { status, stdout, stderr } = spawnSync(program, given, {
+    cwd: root,
+    encoding: "utf8",
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  return { code: status ?? 1, text: `${stdout}${stderr}` };
+};
+
+const runChecks = (): string[] => {
+  const failed: string[] = [];
+  for (const [name, command] of checks) {
+    const startedMs = performance.now();
+    const { code, text } = run(command);
+    process.stdout.write(
+      `${code === 0 ? "ok    " : "FAILED"} ${name} (${((performance.now() - startedMs) / 1000).toFixed(1)} s)\n`,
+    );
+    if (code === 0) continue;
+    failed.push(name);
+    process.stdout.write(`${text.trimEnd()}\n`);
+  }
+  return failed;
+};
+
+/** All test files below the given paths, in byte order. */
+const listTestFiles = (paths: readonly string[]): string[] => {
+  const files = new Set<string>();
+  for (const path of paths) {
+    const full = join(root, relative(root, path));
+    if (!existsSync(full)) throw new Error(`there is no ${path}`);
+    if (statSync(full).isFile()) files.add(relative(root, full));
+    else
+      for (const entry of readdirSync(full, { recursive: true, encoding: "utf8" }))
+        if (entry.endsWith(".test.ts")) files.add(relative(root, join(full, entry)));
+  }
+  return [...files].sort();
+};
+
+const main = (): number => {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      checks: { type: "boolean", default: false },
+      name: { type: "string" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(
+      "npm test                    checks and all tests\nnpm test -- tests/wire      some tests\nnpm test -- --checks        no tests\nnpm test -- --name PATTERN  tests by name\n",
+    );
+    return 0;
+  }
+  const isPartial = positionals.length > 0 || values.name !== undefined;
+  const failed = isPartial ? [] : runChecks();
+  if (values.checks) return failed.length === 0 ? 0 : 1;
+
+  const files = listTestFiles(
+    positionals.length > 0 ? positionals.map((path) => join(process.cwd(), path)) : [join(root, "tests")],
+  );
+  if (files.length === 0) throw new Error("no test files found; a run without tests is no success");
+  process.stdout.write(`${files.length} test files\n`);
+  const given = ["--test-reporter=spec", "--test-concurrency=2", `--test-timeout=${fileMsMax}`];
+  if (values.name !== undefined) given.push(`--test-name-pattern=${values.name}`);
+  const { status } = spawnSync(process.execPath, ["--import", "tsx", "--test", ...given, ...files], {
+    cwd: root,
+    stdio: "inherit",
+  });
+  if (failed.length > 0) process.stdout.write(`FAILED before the tests: ${failed.join(", ")}\n`);
+  return status === 0 && failed.length === 0 ? 0 : 1;
+};
+
+try {
+  process.exitCode = main();
+} catch (error) {
+  process.stderr.write(`npm test: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 2;
+}

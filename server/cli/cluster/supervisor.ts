@@ -1,0 +1,299 @@
+/**
+ * `npm start`: N peers on this machine, each its own process, all stopped when this one is.
+ *
+ * It restarts nothing by itself. A peer that dies stays dead until somebody says `start`: this is the place to see what
+ * the others do meanwhile. Either all peers come up or none stays.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { parseStatus } from "../../../protocol/status.ts";
+import { hostPortToText } from "../../config.ts";
+import { CommandFailure, failureText } from "../failure.ts";
+import { httpGet } from "../http-get.ts";
+import { onStopSignals } from "../signals.ts";
+import { visible } from "../table.ts";
+import {
+  type ClusterAction,
+  type Control,
+  type ControlAnswer,
+  type ControlRequest,
+  openControl,
+  refuseRunningCluster,
+  writeClusterRecord,
+} from "./control.ts";
+import { type PeerEnd, type PeerProcess, startPeerProcess } from "./peer-process.ts";
+import { type ClusterOptions, type ClusterPlan, type PlannedPeer, planCluster } from "./plan.ts";
+
+export interface SupervisorOptions extends ClusterOptions {
+  /** What starts a peer, after `node`: its flags, the script, `peer`. */
+  readonly peerCommand: readonly string[];
+  /** How a person orders things here: `npm run cluster --` or `chorus cluster`. */
+  readonly clusterCommand: string;
+  readonly statusCommand: string;
+}
+
+type PeerState =
+  | { readonly kind: "starting"; readonly process: PeerProcess }
+  | { readonly kind: "running"; readonly process: PeerProcess }
+  | { readonly kind: "paused"; readonly process: PeerProcess }
+  /** Its end is our doing: nobody needs to be told. */
+  | { readonly kind: "ending"; readonly process: PeerProcess }
+  | { readonly kind: "down" };
+
+interface ManagedPeer {
+  readonly planned: PlannedPeer;
+  state: PeerState;
+}
+
+/** A peer's own limit for a clean stop, and a little. */
+const stopMsMax = 35_000;
+const readyAskIntervalMs = 50;
+/** After this long without being ready, what it waits for is said; and again each so often. */
+const patienceMs = 10_000;
+
+const say = (text: string): void => {
+  process.stdout.write(`${text}\n`);
+};
+
+/** Resolves with the exit code when all is stopped again. */
+export const runCluster = async (options: SupervisorOptions): Promise<number> => {
+  await refuseRunningCluster(options.directory);
+  const plan = await planCluster(options);
+  const peers = plan.peers.map((planned): ManagedPeer => ({ planned, state: { kind: "down" } }));
+  const startedAt = new Date().toISOString();
+  let control: Control | undefined;
+
+  const record = (): void => {
+    if (control === undefined) return;
+    writeClusterRecord(plan.directory, {
+      format: 1,
+      pid: process.pid,
+      startedAt,
+      controlSocket: control.socketPath,
+      options: { count: peers.length, bootstrap: plan.bootstrap, heapMb: plan.heapMb },
+      peers: peers.map(({ planned: { name, tcpPort, httpPort, dataDirectory, logFile }, state }) => ({
+        name,
+        state: state.kind,
+        pid: state.kind === "down" ? null : state.process.pid,
+        host: plan.host,
+        tcpPort,
+        httpPort,
+        dataDirectory,
+        logFile,
+      })),
+    });
+  };
+
+  const setState = (peer: ManagedPeer, state: PeerState): void => {
+    peer.state = state;
+    record();
+  };
+
+  /** Resolves when it serves; rejects, with its last words, when it ended before. */
+  const startPeer = async (peer: ManagedPeer, bootstrap: boolean): Promise<void> => {
+    const running = startPeerProcess(peer.planned, {
+      command: [`--max-old-space-size=${plan.heapMb}`, ...options.peerCommand],
+      env: plan.env,
+      extraArguments: bootstrap ? ["--bootstrap"] : [],
+    });
+    setState(peer, { kind: "starting", process: running });
+    running.ended.then((end) => onEnd(peer, end)).catch((error: unknown) => say(failureText(error)));
+    const serving = await running.serving;
+    if (serving === undefined) {
+      const end = await running.ended;
+      throw new CommandFailure(`peer ${peer.planned.name} did not start: ${endToText(end)}`);
+    }
+    // An order may have come first; it stands.
+    if (peer.state.kind === "starting") setState(peer, { kind: "running", process: running });
+  };
+
+  const onEnd = (peer: ManagedPeer, end: PeerEnd): void => {
+    const was = peer.state.kind;
+    setState(peer, { kind: "down" });
+    if (was === "ending" || was === "starting") return;
+    const { name } = peer.planned;
+    say(
+      `peer ${name} died: ${endToText(end)}; start it again with: ${options.clusterCommand} start ${name}${dataHint(plan)}`,
+    );
+  };
+
+  /** True when it ended in time by itself. */
+  const endPeer = async (peer: ManagedPeer, signal: "SIGTERM" | "SIGKILL"): Promise<boolean> => {
+    if (peer.state.kind === "down") return true;
+    const { process: running } = peer.state;
+    setState(peer, { kind: "ending", process: running });
+    running.signal(signal);
+    // A stopped process hears nothing else until it goes on.
+    running.signal("SIGCONT");
+    const inTime = await Promise.race([
+      running.ended.then((end) => signal === "SIGKILL" || end.code === 0),
+      delay(stopMsMax, false, { ref: false }),
+    ]);
+    if (!inTime && (peer.state as PeerState).kind !== "down") {
+      running.signal("SIGKILL");
+      await running.ended;
+    }
+    return inTime;
+  };
+
+  const onOrder: Record<ClusterAction, (peer: ManagedPeer) => Promise<string>> = {
+    stop: async (peer) => {
+      if (peer.state.kind === "down") throw new CommandFailure("is not running");
+      if (!(await endPeer(peer, "SIGTERM"))) throw new CommandFailure("did not stop cleanly; see its log");
+      return "stopped";
+    },
+    kill: async (peer) => {
+      if (peer.state.kind === "down") throw new CommandFailure("is not running");
+      await endPeer(peer, "SIGKILL");
+      return "killed (SIGKILL)";
+    },
+    start: async (peer) => {
+      if (peer.state.kind !== "down")
+        throw new CommandFailure(`is ${peer.state.kind} already, pid ${peer.state.process.pid}`);
+      await startPeer(peer, false);
+      return `started, ${addressesOf(plan, peer)}`;
+    },
+    pause: async (peer) => {
+      if (peer.state.kind !== "running") throw new CommandFailure(`is ${peer.state.kind}, not running`);
+      peer.state.process.signal("SIGSTOP");
+      setState(peer, { kind: "paused", process: peer.state.process });
+      return "paused (SIGSTOP)";
+    },
+    resume: async (peer) => {
+      if (peer.state.kind !== "paused") throw new CommandFailure(`is ${peer.state.kind}, not paused`);
+      peer.state.process.signal("SIGCONT");
+      setState(peer, { kind: "running", process: peer.state.process });
+      return "running again (SIGCONT)";
+    },
+  };
+
+  let stopping = false;
+  const onRequest = async ({ action, peer: name }: ControlRequest): Promise<ControlAnswer> => {
+    const peer = peers.find(({ planned }) => planned.name === name);
+    if (stopping) return { ok: false, message: "the cluster is stopping" };
+    if (peer === undefined)
+      return {
+        ok: false,
+        message: `there is no peer ${visible(name)}; there are ${peers.map(({ planned }) => planned.name).join(", ")}`,
+      };
+    try {
+      const message = `peer ${name} ${await onOrder[action](peer)}`;
+      say(message);
+      return { ok: true, message };
+    } catch (error) {
+      const words = failureText(error);
+      return { ok: false, message: words.startsWith(`peer ${name} `) ? words : `peer ${name} ${words}` };
+    }
+  };
+
+  let stopAsked: () => void = () => undefined;
+  const stopWanted = new Promise<"stop">((resolve) => {
+    stopAsked = () => resolve("stop");
+  });
+  onStopSignals(stopAsked, () => {
+    for (const { state } of peers) if (state.kind !== "down") state.process.signal("SIGKILL");
+    control?.close();
+    process.exit(1);
+  });
+
+  const stopAll = async (): Promise<string[]> => {
+    stopping = true;
+    const cleanly = await Promise.all(peers.map((peer) => endPeer(peer, "SIGTERM")));
+    control?.close();
+    return peers.filter((_, index) => !cleanly[index]).map(({ planned }) => planned.name);
+  };
+
+  try {
+    control = await openControl(plan.directory, onRequest);
+    record();
+    const started = Promise.all(peers.map((peer) => startPeer(peer, plan.bootstrap)));
+    const up = await Promise.race([started.then(() => "up" as const), stopWanted]);
+    if (up === "up") {
+      for (const peer of peers)
+        say(`peer ${peer.planned.name}  ${addressesOf(plan, peer)}  data ${peer.planned.dataDirectory}`);
+      const ready = allReady(plan, peers, () => stopping);
+      if ((await Promise.race([ready.then(() => "up" as const), stopWanted])) === "up")
+        say(readyText(plan, peers, options));
+      await stopWanted;
+    } else started.catch(() => undefined); // Stopped while starting: how that ends is seen below.
+  } catch (error) {
+    await stopAll();
+    throw error;
+  }
+  say("stopping");
+  const unclean = await stopAll();
+  say(
+    unclean.length === 0 ? "stopped" : `stopped, but not cleanly: ${unclean.join(", ")}; see ${plan.directory}/*.log`,
+  );
+  return unclean.length === 0 ? 0 : 1;
+};
+
+const endToText = ({ code, signal, lastWords }: PeerEnd): string => {
+  if (signal !== null) return `signal ${signal}`;
+  return lastWords === "" ? `exit code ${code}` : visible(lastWords);
+};
+
+const addressesOf = (plan: ClusterPlan, { planned, state }: ManagedPeer): string => {
+  const address = (port: number): string => hostPortToText({ host: plan.host, port });
+  const pid = state.kind === "down" ? "-" : state.process.pid;
+  return `pid ${pid}  tcp ${address(planned.tcpPort)}  http ${address(planned.httpPort)}`;
+};
+
+/** Resolves when each peer that runs takes reads and writes. What is waited for is said now and then. */
+const allReady = async (plan: ClusterPlan, peers: readonly ManagedPeer[], given: () => boolean): Promise<void> => {
+  let saidAtMs = performance.now();
+  for (const peer of peers) {
+    while (!given() && peer.state.kind !== "down" && peer.state.kind !== "paused") {
+      const at = { host: plan.host, port: peer.planned.httpPort };
+      const isReady = await httpGet(at, "/readyz", 2000).then(
+        ({ statusCode }) => statusCode === 200,
+        () => false,
+      );
+      if (isReady) break;
+      if (performance.now() - saidAtMs > patienceMs) {
+        saidAtMs = performance.now();
+        say(`waiting for peer ${peer.planned.name}: ${await reasonsOf(at)}`);
+      }
+      await delay(readyAskIntervalMs);
+    }
+  }
+};
+
+const reasonsOf = async (at: { host: string; port: number }): Promise<string> => {
+  try {
+    const parsed = parseStatus(JSON.parse((await httpGet(at, "/status", 2000)).body));
+    return parsed.ok ? visible(parsed.status.reasons.join("; ")) : parsed.why;
+  } catch (error) {
+    return failureText(error);
+  }
+};
+
+const directoryDefault = "data";
+const dataHint = ({ directory }: ClusterPlan): string => (directory === directoryDefault ? "" : ` --data ${directory}`);
+
+const readyText = (
+  plan: ClusterPlan,
+  peers: readonly ManagedPeer[],
+  { clusterCommand, statusCommand }: SupervisorOptions,
+): string => {
+  const [first, second = first] = plan.peers;
+  const last = plan.peers.at(-1);
+  const list = plan.peers.map(({ httpPort }) => hostPortToText({ host: plan.host, port: httpPort })).join(",");
+  const things: [string, string][] = [
+    [`nc ${plan.host} ${first?.tcpPort}`, "SET a 10, then GET a, then DELETE a"],
+    [
+      `redis-cli ${plan.host === "127.0.0.1" ? "" : `-h ${plan.host} `}-p ${second?.tcpPort}`,
+      "the same map, at another peer",
+    ],
+    [`${statusCommand} --peers ${list}`, ""],
+    [`${clusterCommand} kill ${last?.name}${dataHint(plan)}`, `then start ${last?.name}; also stop, pause, resume`],
+  ];
+  const width = Math.max(...things.filter(([, note]) => note !== "").map(([command]) => command.length));
+  const lines = things.map(([command, note]) =>
+    `  ${command.padEnd(width)}${note === "" ? "" : `  # ${note}`}`.trimEnd(),
+  );
+  const up = peers.filter(({ state }) => state.kind === "running").length;
+  const who =
+    up === peers.length ? `${up} ${up === 1 ? "peer takes" : "peers take"}` : `${up} of ${peers.length} peers take`;
+  const head = `ready: ${who} reads and writes. Try:`;
+  return [head, ...lines, `  Ctrl-C stops all; the peers' logs are ${plan.directory}/*.log`].join("\n");
+};

@@ -1,0 +1,28 @@
+/**
+ * The peer's logger: pino, one line per event a person would care about, to standard error. Standard output is left to
+ * the ready line.
+ *
+ * Writes are synchronous: the last lines before a crash are the ones that matter, and nothing logs per operation.
+ */
+import { type Logger, pino } from "pino";
+import { PinoPretty } from "pino-pretty";
+import type { PeerConfig } from "./config.ts";
+
+export type { Logger } from "pino";
+
+export const createLogger = (config: Pick<PeerConfig, "name" | "logLevel" | "logFormat">): Logger => {
+  const options = { level: config.logLevel, base: { peer: config.name }, timestamp: pino.stdTimeFunctions.isoTime };
+  const stderr = pino.destination({ fd: 2, sync: true });
+  if (config.logFormat === "json") return pino(options, stderr);
+  // PinoPretty as a stream in this process, not as a worker: a worker loses the last lines of a crash.
+  const pretty = PinoPretty({
+    destination: 2,
+    singleLine: true,
+    sync: true,
+    colorize: process.stderr.isTTY && !process.env["NO_COLOR"],
+    translateTime: "SYS:HH:MM:ss.l",
+    ignore: "pid,hostname,peer",
+    messageFormat: `[${config.name}] {msg}`,
+  });
+  return pino(options, pretty);
+};
