@@ -1,0 +1,158 @@
+/**
+ * Every bound of Chorus, with its unit and what happens at it. A queue, buffer, batch or message without an entry here
+ * is a bug. Each area has its own heading.
+ */
+
+// ---- Data -----------------------------------------------------------------------------------------------------------
+
+/** Longest key. A longer one: `ERR key is too long`, nothing is written. */
+export const keyBytesMax = 64 * 1024;
+/** Longest value. A longer one: Redis's protocol or string-size error, nothing is written. */
+export const valueBytesMax = 16 * 1024 * 1024;
+/** Bytes one EXEC may write. Beyond: EXECABORT, nothing is written. */
+export const execBytesMax = 16 * 1024 * 1024;
+
+// ---- Replication ----------------------------------------------------------------------------------------------------
+
+/** Longest frame. The origin seals before it; a receiver refuses a longer one and closes the link. */
+export const frameBytesMax = 40 * 1024 * 1024;
+/** An open frame beyond this is sealed before the next command, so frames stay small and links fair. */
+export const frameBytesSoft = 1024 * 1024;
+/** Longest link message: one frame with its envelope. Longer: the link is closed. */
+export const linkMessageBytesMax = frameBytesMax + 64 * 1024;
+/** Frames that wait for their causes, per link. Beyond: dropped, and fetched again from the sender's log. */
+export const waitingFramesMax = 4096;
+export const waitingBytesMax = 64 * 1024 * 1024;
+/** Bytes of log asked for at once while a link catches up. More: fewer turns; less: shorter pauses for others. */
+export const catchUpBatchBytes = 256 * 1024;
+/** Bytes of cells per transfer message and per checkpoint slice: about 2 ms of encoding. */
+export const sliceBytes = 256 * 1024;
+/** Facts kept per peer until they count: the oldest and the newest ones. */
+export const factsPerPeerMax = 4;
+/** Conflict journal: entries and bytes. Beyond: the oldest go, and are counted. */
+export const conflictsMaxDefault = 10_000;
+export const conflictBytesMax = 64 * 1024 * 1024;
+/** Keys a DIFF lists. Beyond: the list is cut and says so. */
+export const diffKeysMax = 1000;
+
+// ---- TCP port: requests ---------------------------------------------------------------------------------------------
+
+/** Arguments of one command. More: Redis's `invalid multibulk length`, the connection closes. */
+export const argumentsMax = 1024 * 1024;
+/** Counted for each argument besides its bytes: about what a string and its place in the array take. */
+export const argumentOverheadBytes = 16;
+/** One command in all, arguments and overhead. More: protocol error, the connection closes. */
+export const commandBytesMax = 20 * 1024 * 1024 + argumentsMax * argumentOverheadBytes;
+/** One inline (plain text) line. Longer: `too big inline request`, the connection closes. */
+export const inlineBytesMax = 64 * 1024;
+/** Before authentication: arguments, bytes of one, bytes of a line. More: Redis's `unauthenticated ...`, closes. */
+export const unauthenticatedArgumentsMax = 10;
+export const unauthenticatedBulkBytesMax = 16 * 1024;
+export const unauthenticatedInlineBytesMax = 16 * 1024;
+
+// ---- TCP port: replies ----------------------------------------------------------------------------------------------
+
+/** Replies one connection may have waiting (Redis's hard output limit). More: the connection closes at once. */
+export const replyBytesMax = 64 * 1024 * 1024;
+/** Waiting replies beyond this for `replySoftMs`: the connection closes. Below it a slow reader is only paused. */
+export const replyBytesSoft = 16 * 1024 * 1024;
+export const replySoftMs = 30_000;
+/** The same before authentication: closes at once. */
+export const unauthenticatedReplyBytesMax = 64 * 1024;
+
+// ---- TCP port: connections ------------------------------------------------------------------------------------------
+
+/** Connections at a time. More: `ERR max number of clients reached`, closed. */
+export const connectionsMax = 10_000;
+/** Of these, connections that have yet to authenticate. More: the same. */
+export const unauthenticatedConnectionsMax = 1000;
+/** Time to authenticate. Later: closed. */
+export const authenticateMs = 10_000;
+/** Bytes of one read, and of the socket's write buffer before it asks us to wait. */
+export const socketBufferBytes = 64 * 1024;
+/** Commands read but not run (a lock, a slow reader, a budget). More: the socket is not read until they ran. */
+export const queuedInputBytesMax = 128 * 1024;
+/** What one connection may do in one turn; then the others come first. Commands, milliseconds, bytes of replies. */
+export const turnCommandsMax = 1000;
+export const turnMs = 2;
+export const turnReplyBytes = 1024 * 1024;
+/** Commands per turn of a connection that has yet to authenticate. */
+export const unauthenticatedTurnCommandsMax = 16;
+/** Replies made but held back until they are durable. More: no further commands of this connection until some went. */
+export const heldReplyBytesMax = replyBytesSoft;
+/** After the last reply of a closing connection: time for the client to read it and close. Then it is cut. */
+export const closeLingerMs = 1000;
+/** A client that has closed its sending side gets this long to be answered and to read. Then it is cut. */
+export const halfClosedMs = 60_000;
+/** Longest wait for running commands and their replies when the port closes. Then connections are cut. */
+export const portCloseMs = 5000;
+/** Idle connections are probed by TCP after this long, so that a vanished client is found. */
+export const keepAliveMs = 60_000;
+
+if (frameBytesMax < execBytesMax + valueBytesMax + keyBytesMax) throw new Error("a frame must hold one whole EXEC");
+
+// ---- Links between peers --------------------------------------------------------------------------------------------
+
+/** Peers in one cluster. More: the configuration is refused (a hello names them all and must stay small). */
+export const peersMax = 64;
+/** Longest message before authentication. Longer: refused with BAD_MESSAGE, the socket is closed. */
+export const handshakeMessageBytesMax = 4 * 1024;
+/** Bytes, and reads, of an unauthenticated socket, all told. Beyond: destroyed, whatever length a frame claims. */
+export const handshakeBytesMax = 8 * 1024;
+export const handshakeChunksMax = 1024;
+/** Time for the whole handshake. Beyond: the socket is closed. */
+export const handshakeTimeoutMs = 3000;
+/** Unauthenticated sockets, in all and of one address. Beyond: HTTP 503, closed. */
+export const unauthenticatedMax = 64;
+export const unauthenticatedPerAddressMax = 16;
+/** Failed authentications an address may make before it must wait. Then: HTTP 429 until its back-off is over. */
+export const authFailuresFree = 5;
+/** Addresses whose failures are remembered. Beyond: the oldest is forgotten. */
+export const authAddressesMax = 1024;
+/** Queue of a link: above high onLinkWritable will be called once it is below low; senders stop above high. */
+export const linkQueueHighBytes = 4 * 1024 * 1024;
+export const linkQueueLowBytes = 1024 * 1024;
+/** Beyond this the link is closed; the replica goes on from its log. */
+export const linkQueueBytesMax = 64 * 1024 * 1024;
+/** Fragments of one link message; we send one. More: the link is closed. */
+export const linkFragmentsMax = 16;
+/** Reads that one link message may arrive in: the largest one in segments of 512 bytes. More: the link is closed. */
+export const linkChunksMax = Math.ceil(linkMessageBytesMax / 512);
+
+if (linkQueueBytesMax < linkQueueHighBytes + linkMessageBytesMax) throw new Error("a full link queue has room for a message");
+if (peersMax * 35 + 1024 > handshakeMessageBytesMax) throw new Error("a hello must hold the names of all peers");
+
+// ---- HTTP -----------------------------------------------------------------------------------------------------------
+
+/** Open connections of the HTTP port, links among them. Beyond: closed at once. */
+export const httpConnectionsMax = 1024;
+/** Headers of a request: bytes (beyond: HTTP 431) and count (the rest is ignored). */
+export const httpHeaderBytesMax = 8 * 1024;
+export const httpHeadersMax = 64;
+/** Time for the headers, for the whole request, and between two requests. Beyond: HTTP 408 or closed. */
+export const httpHeadersTimeoutMs = 5000;
+export const httpRequestTimeoutMs = 10_000;
+export const httpKeepAliveTimeoutMs = 5000;
+if (commandBytesMax < valueBytesMax + keyBytesMax) throw new Error("one command must hold the longest value");
+
+// ---- Commands -------------------------------------------------------------------------------------------------------
+
+/** Steps of matching one key against a glob pattern: some milliseconds. Beyond: the command answers an error. */
+export const globStepsMax = 500_000;
+/** Longest pattern of KEYS, SCAN and the like. Longer: an error. */
+export const patternBytesMax = keyBytesMax;
+/** Keys one SCAN call looks at, whatever COUNT asks for. Beyond: the call ends early, with a cursor to go on from. */
+export const scanCountMax = 10_000;
+/** Time KEYS takes before it lets the event loop turn, and SCAN before it ends early. */
+export const keysSliceMs = 2;
+/** Commands queued after MULTI, and their bytes. Beyond: an error, and EXEC answers EXECABORT. */
+export const queuedCommandsMax = 128 * 1024;
+export const queuedCommandBytesMax = 32 * 1024 * 1024;
+/** Keys one connection may WATCH. Beyond: an error. */
+export const watchedKeysMax = 10_000;
+/** Keys that FLUSHALL deletes inside MULTI. More: EXECABORT, nothing is written. */
+export const flushInExecKeysMax = 10_000;
+/** Longest name of a client or its library. Longer: an error. */
+export const clientNameBytesMax = 1024;
+/** Cells of the table LCS fills, of 4 bytes: Redis's own bound, `proto-max-bulk-len`. More: Redis's error. */
+export const lcsCellsMax = valueBytesMax / 4;

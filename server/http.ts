@@ -1,0 +1,200 @@
+/**
+ * A peer's HTTP port: what a person or an orchestrator asks (`/status`, `/livez`, `/readyz`, `/healthz`), and the door
+ * through which WebSockets are handed on (`/peer`, see server/links).
+ *
+ * It only reads, sends no CORS header, and answers requests whose Host is an address, a loopback name or an advertised
+ * name. A web page that had its own name point here (DNS rebinding) is refused by that: its Host is another name.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { type AddressInfo, isIP } from "node:net";
+import type { Duplex } from "node:stream";
+import { getRequestListener } from "@hono/node-server";
+import { type Context, Hono } from "hono";
+import {
+  httpConnectionsMax,
+  httpHeaderBytesMax,
+  httpHeadersMax,
+  httpHeadersTimeoutMs,
+  httpKeepAliveTimeoutMs,
+  httpRequestTimeoutMs,
+} from "../protocol/limits.ts";
+import { refuseUpgrade } from "./links/refuse-upgrade.ts";
+
+export interface HealthCheck {
+  /** One word, such as `loading`, `gate`, `draining`, `storage`. */
+  readonly name: string;
+  readonly ok: boolean;
+  /** For people: the reason when not ok. */
+  readonly detail: string;
+}
+
+/** What the port shows. Called per request; must be cheap. */
+export interface HttpSource {
+  /** Becomes JSON: maps become objects, bigints decimal strings. */
+  status(): unknown;
+  /** All that must be ok for this peer to be sent clients. */
+  checks(): readonly HealthCheck[];
+}
+
+export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
+export interface HttpOptions {
+  readonly source: HttpSource;
+  /** Path to handler, such as `/peer`. Other paths: 404. */
+  readonly upgrades: ReadonlyMap<string, UpgradeHandler>;
+  /** Names (without ports) beside loopback and addresses that requests may be made to. */
+  readonly hosts: readonly string[];
+  /** A bug while answering; the client gets a bare 500. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** Not listening yet, see listenHttp. */
+export const createHttpServer = (options: HttpOptions): Server => {
+  const answer = getRequestListener(routesOf(options).fetch, { overrideGlobalObjects: false });
+  const hosts = new Set(options.hosts.map((host) => host.toLowerCase()));
+  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+    const host = request.headers.host;
+    // Without Host only HTTP/1.0, which no browser speaks and load balancers' probes do.
+    if (host !== undefined && !isHostAllowed(host, hosts)) {
+      return answerPlain(response, 421, "this peer does not answer to that Host; see --advertise");
+    }
+    answer(request, response).catch((error: unknown) => {
+      options.onError(error);
+      response.destroy();
+    });
+  };
+  const server = createServer(
+    {
+      maxHeaderSize: httpHeaderBytesMax,
+      headersTimeout: httpHeadersTimeoutMs,
+      requestTimeout: httpRequestTimeoutMs,
+      keepAliveTimeout: httpKeepAliveTimeoutMs,
+      // Node looks for timed-out requests this often: by default every 30 s.
+      connectionsCheckingInterval: 1000,
+      noDelay: true,
+    },
+    onRequest,
+  );
+  server.maxHeadersCount = httpHeadersMax;
+  server.maxConnections = httpConnectionsMax;
+  server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const path = (request.url ?? "").split("?", 1)[0] ?? "";
+    const handler = options.upgrades.get(path);
+    if (handler !== undefined) return handler(request, socket, head);
+    socket.on("error", () => socket.destroy());
+    refuseUpgrade(socket, 404, "no WebSocket here");
+  });
+  return server;
+};
+
+/** Rejects with an Error of one clear line. */
+export const listenHttp = (server: Server, where: { host: string; port: number }): Promise<AddressInfo> =>
+  new Promise((resolve, reject) => {
+    const onError = (error: NodeJS.ErrnoException): void => reject(new Error(listenFailureText(error, where), { cause: error }));
+    server.once("error", onError);
+    server.listen(where.port, where.host, () => {
+      server.off("error", onError);
+      // The cast holds: it listens on TCP.
+      resolve(server.address() as AddressInfo);
+    });
+  });
+
+/** Takes no new connection, lets running requests end for `graceMs`, then cuts. Close the links first. */
+export const closeHttpServer = (server: Server, graceMs = 1000): Promise<void> =>
+  new Promise((resolve) => {
+    if (!server.listening) return resolve();
+    const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+    server.close(() => {
+      clearTimeout(cut);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+
+// ---- Routes ---------------------------------------------------------------------------------------------------------
+
+const routesOf = ({ source, upgrades, onError }: HttpOptions): Hono => {
+  const app = new Hono();
+  app.use(async (context, next): Promise<Response | void> => {
+    if (context.req.method !== "GET" && context.req.method !== "HEAD") {
+      // The body is not read, so the connection cannot be used again.
+      const headers = { Allow: "GET, HEAD", Connection: "close" };
+      return json(405, errorBody(405, `${context.req.method} is not allowed here`), headers);
+    }
+    return next();
+  });
+  app.get("/status", () => json(200, source.status()));
+  app.get("/livez", (context) => health(context, "livez", []));
+  app.get("/readyz", (context) => health(context, "readyz", source.checks()));
+  app.get("/healthz", (context) => health(context, "healthz", source.checks()));
+  for (const path of upgrades.keys()) {
+    const headers = { Upgrade: "websocket", Connection: "Upgrade" };
+    app.get(path, () => json(426, errorBody(426, "this path speaks WebSocket only"), headers));
+  }
+  app.notFound(() => json(404, errorBody(404, "no such path")));
+  app.onError((error) => {
+    onError(error);
+    return json(500, errorBody(500, "an error inside this peer; its log has it"));
+  });
+  return app;
+};
+
+const baseHeaders = { "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff" };
+
+const errorBody = (status: number, message: string): unknown => ({ error: { status, message } });
+
+const json = (status: number, body: unknown, headers: Record<string, string> = {}): Response =>
+  new Response(`${JSON.stringify(body, jsonValue, 2)}\n`, {
+    status,
+    headers: { "Content-Type": "application/json", ...baseHeaders, ...headers },
+  });
+
+const jsonValue = (_key: string, value: unknown): unknown => {
+  if (typeof value === "bigint") return value.toString();
+  return value instanceof Map ? Object.fromEntries(value) : value;
+};
+
+/** The form Kubernetes gives its own: `ok`, or each failing check with its reason; all checks with `?verbose`. */
+const health = (context: Context, name: string, checks: readonly HealthCheck[]): Response => {
+  const isOk = checks.every((check) => check.ok);
+  const isVerbose = context.req.query("verbose") !== undefined;
+  const lines = checks
+    .filter((check) => isVerbose || !check.ok)
+    .map((check) => (check.ok ? `[+]${check.name} ok` : `[-]${check.name} failed: ${check.detail}`));
+  if (!isOk) lines.push(`${name} check failed`);
+  else lines.push(isVerbose ? `${name} check passed` : "ok");
+  return new Response(`${lines.join("\n")}\n`, {
+    status: isOk ? 200 : 503,
+    headers: { "Content-Type": "text/plain; charset=utf-8", ...baseHeaders },
+  });
+};
+
+const answerPlain = (response: ServerResponse, status: number, message: string): void => {
+  response.writeHead(status, { "Content-Type": "application/json", Connection: "close", ...baseHeaders });
+  response.end(`${JSON.stringify(errorBody(status, message), undefined, 2)}\n`);
+};
+
+// ---- Names ----------------------------------------------------------------------------------------------------------
+
+const isHostAllowed = (host: string, advertised: ReadonlySet<string>): boolean => {
+  const match = /^(?:\[([^\]]*)\]|([^:]*))(?::[0-9]{0,5})?$/.exec(host);
+  if (match === null) return false;
+  const name = (match[1] ?? match[2] ?? "").toLowerCase();
+  return name === "localhost" || isIP(name) !== 0 || advertised.has(name);
+};
+
+const listenFailureText = (error: NodeJS.ErrnoException, where: { host: string; port: number }): string => {
+  const port = `HTTP port ${where.port} on ${where.host}`;
+  switch (error.code) {
+    case "EADDRINUSE":
+      return `${port} is already in use: stop what uses it, or choose another`;
+    case "EACCES":
+      return `${port} may not be opened by this user`;
+    case "EADDRNOTAVAIL":
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return `${port}: this machine has no such address`;
+    default:
+      return `${port} cannot be opened: ${error.message}`;
+  }
+};
