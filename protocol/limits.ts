@@ -156,3 +156,19 @@ export const flushInExecKeysMax = 10_000;
 export const clientNameBytesMax = 1024;
 /** Cells of the table LCS fills, of 4 bytes: Redis's own bound, `proto-max-bulk-len`. More: Redis's error. */
 export const lcsCellsMax = valueBytesMax / 4;
+
+// ---- Storage --------------------------------------------------------------------------------------------------------
+
+/** Longest log record: a frame with its envelope. `append` refuses a longer one; a longer claim in a file is damage. */
+export const logRecordBytesMax = 64 * 1024 * 1024;
+/** Longest note of a log segment (an encoded version vector). `roll` refuses a longer one; in a file it is damage. */
+export const segmentNoteBytesMax = 16 * 1024 * 1024;
+/** A log segment this long is followed by a new one. More: fewer files; less: the log is trimmed in finer steps. */
+export const segmentBytesDefault = 16 * 1024 * 1024;
+/** Bytes of records handed out at once while the log is replayed at a start. */
+export const replayBatchBytes = 1024 * 1024;
+/** Bytes and entries of the checkpoint handed out at once: bounds the pause per batch and the memory held by it. */
+export const checkpointBatchBytes = 256 * 1024;
+export const checkpointBatchEntries = 1000;
+
+if (logRecordBytesMax < frameBytesMax) throw new Error("a log record must hold one whole frame");

@@ -1,0 +1,626 @@
+/**
+ * The map: what this peer holds per key, in 1,024 shards by key hash.
+ *
+ * A JavaScript Map stops at 16.7 million entries and stalls while it grows, so there are many small ones; each maps a key
+ * to a slot, and the cell's parts lie in typed-array columns by slot: about a third of what an object per cell costs,
+ * and nothing for the garbage collector to walk. A key keeps its slot as long as it stays, which makes a slot number a
+ * SCAN cursor that misses nothing.
+ *
+ * The map also keeps, in O(1) per write: the digest over live cells, the count of live keys, tombstones and bytes, which
+ * cells are dirty (not in the checkpoint as they are), and which may be purgeable one day.
+ *
+ * Callers decide *whether* a write wins; here it is only put in place.
+ */
+import type { Stamp } from "../../protocol/words.ts";
+import type { Cell } from "./cell.ts";
+import { CounterCell, forEachUnobserved, isExpired, type Observed } from "./counter.ts";
+import { bucketOf, Digest } from "./digest.ts";
+import { hashLanes, hashText, lanes, mix } from "./hash.ts";
+import { invariant } from "./invariant.ts";
+import type { OriginTable } from "./origins.ts";
+
+export const shardCount = 1024;
+const shardBits = 10;
+const shardMask = shardCount - 1;
+const slotsInitial = 8;
+
+/** string: live base. null: tombstone. CounterCell: counted. undefined: the slot is free. */
+type Held = string | null | CounterCell | undefined;
+
+const dirtyFlag = 1;
+const candidateFlag = 2;
+const liveFlag = 4;
+const deadFlag = 8;
+
+/** The expiry horizon moves in steps of this many ms, so that peers meet at equal ones. */
+export const horizonStepMs = 10_000;
+
+/** Bytes a key costs beside its own and its value's characters: measured with 1 M keys of 16 and 64 bytes. */
+const cellOverheadBytes = 120;
+
+class Shard {
+  readonly slots = new Map<string, number>();
+  keys: (string | undefined)[] = [];
+  held: Held[] = [];
+  stamps = new Float64Array(slotsInitial);
+  seqs = new Float64Array(slotsInitial);
+  origins = new Uint32Array(slotsInitial);
+  /** Two digest lanes a slot; both 0 while the cell is not live. */
+  hashes = new Uint32Array(slotsInitial * 2);
+  flags = new Uint8Array(slotsInitial);
+  /** Only once a key of this shard has an expiry. */
+  expiries: Float64Array | undefined;
+  /** The horizon step a slot is registered for, so that a key refreshed often is listed once per step. */
+  expirySteps: Uint32Array | undefined;
+  readonly free: number[] = [];
+  used = 0;
+  dirty: number[] = [];
+
+  allocate(): number {
+    const reused = this.free.pop();
+    if (reused !== undefined) return reused;
+    if (this.used === this.flags.length) this.#grow();
+    return this.used++;
+  }
+
+  #grow(): void {
+    const capacity = Math.ceil(this.flags.length * 1.5);
+    const grow = <T extends Float64Array | Uint32Array | Uint8Array>(old: T, made: T): T => {
+      made.set(old);
+      return made;
+    };
+    this.stamps = grow(this.stamps, new Float64Array(capacity));
+    this.seqs = grow(this.seqs, new Float64Array(capacity));
+    this.origins = grow(this.origins, new Uint32Array(capacity));
+    this.hashes = grow(this.hashes, new Uint32Array(capacity * 2));
+    this.flags = grow(this.flags, new Uint8Array(capacity));
+    if (this.expiries !== undefined) this.expiries = grow(this.expiries, new Float64Array(capacity));
+    if (this.expirySteps !== undefined) this.expirySteps = grow(this.expirySteps, new Uint32Array(capacity));
+  }
+
+  expiryOf(slot: number): number {
+    return this.expiries === undefined ? 0 : (this.expiries[slot] as number);
+  }
+
+  setExpiry(slot: number, expiresAtMs: number): void {
+    if (this.expiries === undefined) {
+      if (expiresAtMs === 0) return;
+      this.expiries = new Float64Array(this.flags.length);
+      this.expirySteps = new Uint32Array(this.flags.length);
+    }
+    this.expiries[slot] = expiresAtMs;
+  }
+}
+
+/** Where a cell lies: slot * 1024 + shard. -1: nowhere. */
+export type CellRef = number;
+
+export class CellMap {
+  readonly digest = new Digest();
+  readonly #shards: Shard[] = Array.from({ length: shardCount }, () => new Shard());
+  readonly #origins: OriginTable;
+  /** Expired as of this unix ms is out of the digest. Only grows. */
+  #horizonMs = 0;
+  /** Horizon step to the cells that may change when it is passed. */
+  readonly #expiring = new Map<number, CellRef[]>();
+  /** Cells that crossed into a passed step and are still to be hashed anew. */
+  #crossing: CellRef[] = [];
+  #candidates: CellRef[] = [];
+  /** Hash of the key last looked for, and where it was found or put: refresh() nearly always speaks of that one. */
+  #keyHash = 0;
+  #keyHashRef: CellRef = -1;
+
+  /** Cells in the digest: live as of the horizon. */
+  liveCount = 0;
+  withExpiryCount = 0;
+  tombstoneCount = 0;
+  tombstoneBytes = 0;
+  /** Estimated bytes of all cells, tombstones included. */
+  bytes = 0;
+  cellCount = 0;
+
+  constructor(origins: OriginTable) {
+    this.#origins = origins;
+  }
+
+  // ---- finding and reading ------------------------------------------------------------------------------------------
+
+  locate(key: string): CellRef {
+    const hash = hashText(key, 0x811c9dc5);
+    this.#keyHash = hash;
+    const shardNumber = hash & shardMask;
+    const slot = (this.#shards[shardNumber] as Shard).slots.get(key);
+    this.#keyHashRef = slot === undefined ? -1 : slot * shardCount + shardNumber;
+    return this.#keyHashRef;
+  }
+
+  #hashAt(ref: CellRef, key: string): number {
+    return ref === this.#keyHashRef ? this.#keyHash : hashText(key, 0x811c9dc5);
+  }
+
+  #shard(ref: CellRef): Shard {
+    return this.#shards[ref & shardMask] as Shard;
+  }
+
+  keyAt(ref: CellRef): string {
+    return this.#shard(ref).keys[ref >>> shardBits] as string;
+  }
+
+  heldAt(ref: CellRef): string | null | CounterCell {
+    return this.#shard(ref).held[ref >>> shardBits] as string | null | CounterCell;
+  }
+
+  /** The base's value: undefined when there is no base. */
+  baseAt(ref: CellRef): string | null | undefined {
+    const held = this.heldAt(ref);
+    return held instanceof CounterCell ? held.base : held;
+  }
+
+  stampAt(ref: CellRef): Stamp {
+    return this.#shard(ref).stamps[ref >>> shardBits] as number;
+  }
+
+  originAt(ref: CellRef): number {
+    return this.#shard(ref).origins[ref >>> shardBits] as number;
+  }
+
+  seqAt(ref: CellRef): number {
+    return this.#shard(ref).seqs[ref >>> shardBits] as number;
+  }
+
+  expiryAt(ref: CellRef): number {
+    return this.#shard(ref).expiryOf(ref >>> shardBits);
+  }
+
+  cellAt(ref: CellRef): Cell {
+    const held = this.heldAt(ref);
+    const counter = held instanceof CounterCell ? held : undefined;
+    return {
+      value: counter === undefined ? (held as string | null) : counter.base,
+      stamp: this.stampAt(ref),
+      origin: this.originAt(ref),
+      seq: this.seqAt(ref),
+      expiresAtMs: this.expiryAt(ref),
+      observed: counter?.observed ?? [],
+      totals: counter?.totals ?? [],
+    };
+  }
+
+  /** Does (stamp, origin, seq) beat the base at `ref`? Ties of the stamp are broken by the origin's bytes, then the seq. */
+  beats(ref: CellRef, stamp: Stamp, origin: number, seq: number): boolean {
+    const mine = this.stampAt(ref);
+    if (stamp !== mine) return stamp > mine;
+    const owner = this.originAt(ref);
+    if (origin !== owner) return this.#origins.id(origin) > this.#origins.id(owner);
+    return seq > this.seqAt(ref);
+  }
+
+  // ---- putting in place ---------------------------------------------------------------------------------------------
+
+  /** A new cell for the key last looked for with locate(), which found nothing. */
+  insert(key: string): CellRef {
+    const shardNumber = this.#keyHash & shardMask;
+    const shard = this.#shards[shardNumber] as Shard;
+    const slot = shard.allocate();
+    shard.slots.set(key, slot);
+    shard.keys[slot] = key;
+    shard.held[slot] = undefined;
+    shard.stamps[slot] = 0;
+    shard.seqs[slot] = 0;
+    shard.origins[slot] = 0;
+    shard.flags[slot] = 0;
+    shard.setExpiry(slot, 0);
+    this.cellCount++;
+    this.bytes += key.length + cellOverheadBytes;
+    this.#keyHashRef = slot * shardCount + shardNumber;
+    return this.#keyHashRef;
+  }
+
+  /** Puts a base in place; totals stay. `observed` empty for none. */
+  putBase(
+    ref: CellRef,
+    value: string | null,
+    stamp: Stamp,
+    origin: number,
+    seq: number,
+    expiresAtMs: number,
+    observed: readonly Observed[],
+  ): void {
+    const shard = this.#shard(ref);
+    const slot = ref >>> shardBits;
+    const held = shard.held[slot];
+    if (typeof held === "string") this.bytes -= held.length;
+    if (held instanceof CounterCell || observed.length > 0) {
+      const totals = held instanceof CounterCell ? held.totals : [];
+      if (held instanceof CounterCell) this.bytes -= counterBytes(held);
+      const counter = new CounterCell(value, observed, totals);
+      this.bytes += counterBytes(counter);
+      shard.held[slot] = counter;
+    } else {
+      shard.held[slot] = value;
+      if (value !== null) this.bytes += value.length;
+    }
+    shard.stamps[slot] = stamp;
+    shard.origins[slot] = origin;
+    shard.seqs[slot] = seq;
+    const hadExpiry = shard.expiryOf(slot) !== 0;
+    if (hadExpiry !== (expiresAtMs !== 0)) this.withExpiryCount += hadExpiry ? -1 : 1;
+    if (hadExpiry || expiresAtMs !== 0) shard.setExpiry(slot, expiresAtMs);
+    this.refresh(ref);
+  }
+
+  /** The counter of a cell, made if the cell is plain. The caller changes it, then calls refresh(). */
+  counterAt(ref: CellRef): CounterCell {
+    const shard = this.#shard(ref);
+    const slot = ref >>> shardBits;
+    const held = shard.held[slot];
+    if (held instanceof CounterCell) return held;
+    const counter = new CounterCell(held, [], []);
+    if (typeof held === "string") this.bytes -= held.length;
+    this.bytes += counterBytes(counter);
+    shard.held[slot] = counter;
+    return counter;
+  }
+
+  /** Adjusts the byte estimate around a change of totals; call with the counts before and after. */
+  countTotals(before: number, after: number): void {
+    this.bytes += (after - before) * totalBytes;
+  }
+
+  /** A base may be dropped (covered-dot rule) while totals stay. */
+  dropBase(ref: CellRef): void {
+    const counter = this.counterAt(ref);
+    if (typeof counter.base === "string") this.bytes -= counter.base.length;
+    this.bytes -= counter.observed.length * totalBytes;
+    counter.base = undefined;
+    counter.observed = [];
+    const shard = this.#shard(ref);
+    const slot = ref >>> shardBits;
+    shard.stamps[slot] = 0;
+    shard.origins[slot] = 0;
+    shard.seqs[slot] = 0;
+    if (shard.expiryOf(slot) !== 0) {
+      this.withExpiryCount--;
+      shard.setExpiry(slot, 0);
+    }
+    this.refresh(ref);
+  }
+
+  /** A counter cell without observed and totals is a plain one again. */
+  simplify(ref: CellRef): void {
+    const shard = this.#shard(ref);
+    const slot = ref >>> shardBits;
+    const held = shard.held[slot];
+    if (!(held instanceof CounterCell) || held.totals.length > 0 || held.observed.length > 0) return;
+    if (held.base === undefined) return;
+    this.bytes -= counterBytes(held);
+    if (held.base !== null) this.bytes += held.base.length;
+    shard.held[slot] = held.base;
+  }
+
+  /** Loads a cell as it was stored: recovery. */
+  load(key: string, cell: Cell): void {
+    let ref = this.locate(key);
+    if (ref < 0) ref = this.insert(key);
+    if (cell.totals.length > 0 || cell.value === undefined) {
+      const counter = this.counterAt(ref);
+      this.countTotals(counter.totals.length, cell.totals.length);
+      counter.totals = cell.totals;
+    }
+    if (cell.value !== undefined) {
+      this.putBase(ref, cell.value, cell.stamp, cell.origin, cell.seq, cell.expiresAtMs, cell.observed);
+    } else {
+      this.refresh(ref);
+    }
+    const shard = this.#shard(ref);
+    const slot = ref >>> shardBits;
+    shard.flags[slot] = (shard.flags[slot] as number) & ~dirtyFlag;
+  }
+
+  remove(ref: CellRef): void {
+    const shard = this.#shard(ref);
+    const slot = ref >>> shardBits;
+    const key = shard.keys[slot] as string;
+    this.#unhash(shard, slot, ref);
+    if (ref === this.#keyHashRef) this.#keyHashRef = -1;
+    const held = shard.held[slot];
+    if (typeof held === "string") this.bytes -= held.length;
+    if (held instanceof CounterCell) this.bytes -= counterBytes(held);
+    if (((shard.flags[slot] as number) & deadFlag) !== 0) {
+      this.tombstoneCount--;
+      this.tombstoneBytes -= key.length + cellOverheadBytes;
+    }
+    if (shard.expiryOf(slot) !== 0) {
+      this.withExpiryCount--;
+      shard.setExpiry(slot, 0);
+    }
+    if (shard.expirySteps !== undefined) shard.expirySteps[slot] = 0;
+    this.bytes -= key.length + cellOverheadBytes;
+    this.cellCount--;
+    shard.slots.delete(key);
+    shard.keys[slot] = undefined;
+    shard.held[slot] = undefined;
+    shard.flags[slot] = 0;
+    shard.free.push(slot);
+  }
+
+  // ---- digest, dirty, candidates ------------------------------------------------------------------------------------
+
+  #unhash(shard: Shard, slot: number, ref: CellRef): void {
+    const flags = shard.flags[slot] as number;
+    if ((flags & liveFlag) === 0) return;
+    this.digest.subtract(
+      bucketOf(this.#hashAt(ref, shard.keys[slot] as string)),
+      shard.hashes[slot * 2] as number,
+      shard.hashes[slot * 2 + 1] as number,
+    );
+    shard.flags[slot] = flags & ~liveFlag;
+    this.liveCount--;
+  }
+
+  /** After any change of a cell: digest, counts, dirty mark, and what may be purged one day. */
+  refresh(ref: CellRef): void {
+    const shard = this.#shard(ref);
+    const slot = ref >>> shardBits;
+    const key = shard.keys[slot] as string;
+    const keyHash = this.#hashAt(ref, key);
+    const bucket = bucketOf(keyHash);
+    let flags = shard.flags[slot] as number;
+    if ((flags & liveFlag) !== 0) {
+      this.digest.subtract(bucket, shard.hashes[slot * 2] as number, shard.hashes[slot * 2 + 1] as number);
+      this.liveCount--;
+      flags &= ~liveFlag;
+    }
+    const held = shard.held[slot];
+    const expiresAtMs = shard.expiryOf(slot);
+    const value = held instanceof CounterCell ? held.base : held;
+    let live = false;
+    let first = 0;
+    let second = 0;
+    if (typeof value === "string" && !isExpired(expiresAtMs, this.#horizonMs)) {
+      const origin = shard.origins[slot] as number;
+      const seq = shard.seqs[slot] as number;
+      const stamp = shard.stamps[slot] as number;
+      hashLanes(
+        value,
+        mix(keyHash ^ (this.#origins.lanes1[origin] as number)) ^ (seq >>> 0) ^ Math.imul(expiresAtMs >>> 0, 0x9e3779b1),
+        mix((this.#origins.lanes2[origin] as number) ^ (stamp >>> 0)) ^ keyHash ^ ((expiresAtMs / 4294967296) >>> 0),
+      );
+      first = lanes.first;
+      second = lanes.second;
+      live = true;
+    }
+    if (held instanceof CounterCell) {
+      forEachUnobserved(held, this.#horizonMs, (total, amount) => {
+        hashLanes(
+          `${total.first}:${amount}`,
+          keyHash ^ (this.#origins.lanes1[total.origin] as number),
+          (this.#origins.lanes2[total.origin] as number) ^ Math.imul(keyHash, 0x27d4eb2f),
+        );
+        first = (first + lanes.first) | 0;
+        second = (second + lanes.second) | 0;
+        live = true;
+      });
+    }
+    if (live) {
+      flags |= liveFlag;
+      this.liveCount++;
+      shard.hashes[slot * 2] = first;
+      shard.hashes[slot * 2 + 1] = second;
+      this.digest.add(bucket, first >>> 0, second >>> 0);
+    }
+    const dead = value === null && !live;
+    if (dead !== ((flags & deadFlag) !== 0)) {
+      flags ^= deadFlag;
+      this.tombstoneCount += dead ? 1 : -1;
+      this.tombstoneBytes += (dead ? 1 : -1) * (key.length + cellOverheadBytes);
+    }
+    if ((value === null || held instanceof CounterCell) && (flags & candidateFlag) === 0) {
+      flags |= candidateFlag;
+      this.#candidates.push(ref);
+    }
+    if ((flags & dirtyFlag) === 0) {
+      flags |= dirtyFlag;
+      shard.dirty.push(slot);
+    }
+    shard.flags[slot] = flags;
+    if (expiresAtMs !== 0) this.#registerExpiry(shard, slot, ref, expiresAtMs);
+    if (held instanceof CounterCell) {
+      for (const total of held.totals) if (total.expiresAtMs !== 0) this.#listExpiry(ref, total.expiresAtMs);
+    }
+  }
+
+  #registerExpiry(shard: Shard, slot: number, ref: CellRef, expiresAtMs: number): void {
+    const step = Math.ceil(expiresAtMs / horizonStepMs);
+    const steps = shard.expirySteps as Uint32Array;
+    if (steps[slot] === step >>> 0) return;
+    steps[slot] = step;
+    this.#listExpiry(ref, expiresAtMs);
+  }
+
+  #listExpiry(ref: CellRef, expiresAtMs: number): void {
+    const step = Math.ceil(expiresAtMs / horizonStepMs);
+    if (step * horizonStepMs <= this.#horizonMs) {
+      this.#addCandidate(ref);
+      return;
+    }
+    const list = this.#expiring.get(step);
+    if (list === undefined) this.#expiring.set(step, [ref]);
+    else if (list[list.length - 1] !== ref) list.push(ref);
+  }
+
+  #addCandidate(ref: CellRef): void {
+    const shard = this.#shard(ref);
+    const slot = ref >>> shardBits;
+    const flags = shard.flags[slot] as number;
+    if ((flags & candidateFlag) !== 0) return;
+    shard.flags[slot] = flags | candidateFlag;
+    this.#candidates.push(ref);
+  }
+
+  get horizonMs(): number {
+    return this.#horizonMs;
+  }
+
+  /** The digest speaks of the horizon only once every cell that crossed it was looked at. */
+  get horizonSettled(): boolean {
+    return this.#crossing.length === 0;
+  }
+
+  /** Moves the horizon on (never back), rounded down to a whole step. */
+  advanceHorizon(ms: number): void {
+    const horizon = Math.floor(ms / horizonStepMs) * horizonStepMs;
+    if (horizon <= this.#horizonMs) return;
+    this.#horizonMs = horizon;
+    for (const [step, refs] of this.#expiring) {
+      if (step * horizonStepMs > horizon) continue;
+      for (const ref of refs) this.#crossing.push(ref);
+      this.#expiring.delete(step);
+    }
+  }
+
+  /** Looks at up to `countMax` cells that crossed the horizon. */
+  settleHorizon(countMax: number): void {
+    for (let count = 0; count < countMax && this.#crossing.length > 0; count++) {
+      const ref = this.#crossing.pop() as CellRef;
+      const shard = this.#shard(ref);
+      if (shard.held[ref >>> shardBits] === undefined) continue;
+      const wasDirty = ((shard.flags[ref >>> shardBits] as number) & dirtyFlag) !== 0;
+      this.refresh(ref);
+      if (!wasDirty) {
+        // Nothing to store: only the digest's view changed.
+        shard.flags[ref >>> shardBits] = (shard.flags[ref >>> shardBits] as number) & ~dirtyFlag;
+        shard.dirty.pop();
+      }
+      this.#addCandidate(ref);
+    }
+  }
+
+  /** Takes the list of cells that may be purgeable; the caller hands back those that must wait. */
+  takeCandidates(): CellRef[] {
+    const taken = this.#candidates;
+    this.#candidates = [];
+    return taken;
+  }
+
+  /** False when the slot was emptied meanwhile. Clears the mark; keepCandidate() sets it again. */
+  checkCandidate(ref: CellRef): boolean {
+    const shard = this.#shard(ref);
+    const slot = ref >>> shardBits;
+    if (shard.held[slot] === undefined) return false;
+    const flags = shard.flags[slot] as number;
+    if ((flags & candidateFlag) === 0) return false;
+    shard.flags[slot] = flags & ~candidateFlag;
+    return true;
+  }
+
+  keepCandidate(ref: CellRef): void {
+    this.#addCandidate(ref);
+  }
+
+  get candidateCount(): number {
+    return this.#candidates.length;
+  }
+
+  /** Visits the dirty cells of one shard and marks them clean. */
+  takeDirty(shardNumber: number, visit: (ref: CellRef) => void): number {
+    const shard = this.#shards[shardNumber] as Shard;
+    const { dirty } = shard;
+    if (dirty.length === 0) return 0;
+    shard.dirty = [];
+    for (const slot of dirty) {
+      const flags = shard.flags[slot] as number;
+      if ((flags & dirtyFlag) === 0 || shard.held[slot] === undefined) continue;
+      shard.flags[slot] = flags & ~dirtyFlag;
+      visit(slot * shardCount + shardNumber);
+    }
+    return dirty.length;
+  }
+
+  /** Marks dirty without any other change (a slice that was taken but could not be written). */
+  markDirty(ref: CellRef): void {
+    const shard = this.#shard(ref);
+    const slot = ref >>> shardBits;
+    const flags = shard.flags[slot] as number;
+    if ((flags & dirtyFlag) !== 0 || shard.held[slot] === undefined) return;
+    shard.flags[slot] = flags | dirtyFlag;
+    shard.dirty.push(slot);
+  }
+
+  // ---- walking ------------------------------------------------------------------------------------------------------
+
+  /**
+   * Visits cells from `position` on until `visit` says stop (true) or a shard boundary after `countMax` slots; returns
+   * the next position, -1 at the end. Positions are shard * 2^32 + slot.
+   */
+  walk(position: number, countMax: number, visit: (ref: CellRef) => boolean): number {
+    let shardNumber = Math.floor(position / 4294967296);
+    let slot = position % 4294967296;
+    let count = 0;
+    while (shardNumber < shardCount) {
+      const shard = this.#shards[shardNumber] as Shard;
+      while (slot < shard.used) {
+        if (count >= countMax) return shardNumber * 4294967296 + slot;
+        count++;
+        const here = slot++;
+        if (shard.held[here] !== undefined && visit(here * shardCount + shardNumber)) {
+          return shardNumber * 4294967296 + slot;
+        }
+      }
+      shardNumber++;
+      slot = 0;
+    }
+    return -1;
+  }
+
+  /** A cell near a random place: two tries' worth of probing, then the next one in order. */
+  randomRef(random: number): CellRef {
+    if (this.cellCount === 0) return -1;
+    const start = Math.floor(random * shardCount);
+    const within = random * shardCount - start;
+    for (let offset = 0; offset < shardCount; offset++) {
+      const shardNumber = (start + offset) & shardMask;
+      const shard = this.#shards[shardNumber] as Shard;
+      const first = Math.floor(within * shard.used);
+      for (let step = 0; step < shard.used; step++) {
+        const slot = (first + step) % shard.used;
+        if (shard.held[slot] !== undefined) return slot * shardCount + shardNumber;
+      }
+    }
+    return -1;
+  }
+
+  /** Digest lanes of a cell, undefined while it is not live: DIFF. */
+  lanesAt(ref: CellRef): { readonly first: number; readonly second: number } | undefined {
+    const shard = this.#shard(ref);
+    const slot = ref >>> shardBits;
+    if (((shard.flags[slot] as number) & liveFlag) === 0) return undefined;
+    return { first: shard.hashes[slot * 2] as number, second: shard.hashes[slot * 2 + 1] as number };
+  }
+
+  /** Recomputes the digest from the cells: an oracle for tests and for `inspect`. */
+  recomputedDigest(): Digest {
+    const fresh = new Digest();
+    this.walk(0, Number.POSITIVE_INFINITY, (ref) => {
+      const cellLanes = this.lanesAt(ref);
+      if (cellLanes !== undefined) fresh.add(bucketOf(this.keyHash(this.keyAt(ref))), cellLanes.first, cellLanes.second);
+      return false;
+    });
+    return fresh;
+  }
+
+  keyHash(key: string): number {
+    return hashText(key, 0x811c9dc5);
+  }
+
+  checkInvariants(): void {
+    const fresh = this.recomputedDigest();
+    invariant(fresh.text === this.digest.text, "the digest is the sum over live cells");
+    invariant(this.bytes >= 0, "bytes are counted down only after they were counted up");
+  }
+}
+
+const totalBytes = 96;
+const counterBytes = (cell: CounterCell): number =>
+  64 + (typeof cell.base === "string" ? cell.base.length : 0) + (cell.observed.length + cell.totals.length) * totalBytes;
+

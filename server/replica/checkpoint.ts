@@ -1,0 +1,256 @@
+/**
+ * The checkpoint: the map on disk as of a version vector, taken lazily.
+ *
+ * A sweep notes, at its start, the vector, the log position and what is stable; then it hands out the dirty cells in
+ * slices. The caller syncs the log before it writes a slice (a cell may show ops that are only in the log), and writes
+ * the end, which makes the sweep count, last. The vector is that of the *start* (mutant `ckpt-vv-end`): cells written
+ * later may be newer, and the log from the start on brings them there again, by the same merge.
+ *
+ * Keys in the store: `m` meta, `o` + u32 number an origin, `c` + key a cell, `j` + id a conflict.
+ */
+import { ByteReader, ByteWriter, DecodeFault } from "../../protocol/bytes.ts";
+import { readOrigin, writeOrigin } from "../../protocol/frames.ts";
+import { sliceBytes } from "../../protocol/limits.ts";
+import type { Lsn, Stamp } from "../../protocol/words.ts";
+import { readCell, writeCell } from "./cell.ts";
+import { shardCount } from "./cell-map.ts";
+import { decodeConflict, encodeConflict } from "./conflicts.ts";
+import type { ReplicaState } from "./state.ts";
+import { join, type ReadonlyVersionVector, readVersionVector, type VersionVector, writeVersionVector } from "./version-vector.ts";
+
+export const checkpointVersion = 1;
+
+export type Entry = readonly [key: Uint8Array, value: Uint8Array | undefined];
+
+const keyOf = (prefix: string, rest: string): Buffer => Buffer.from(prefix + rest, "latin1");
+export const metaKey = Buffer.from("m");
+export const originPrefix = Buffer.from("o");
+export const cellPrefix = Buffer.from("c");
+export const conflictPrefix = Buffer.from("j");
+const floorKey = Buffer.from("f");
+
+interface Sweep {
+  readonly vv: ReadonlyVersionVector;
+  readonly lsn: Lsn;
+  readonly stable: ReadonlyVersionVector;
+  readonly stableMs: number;
+  readonly contexts: readonly ReadonlyVersionVector[];
+  readonly streamStart: Lsn;
+  shard: number;
+  cells: number;
+}
+
+export class Checkpointer {
+  readonly #state: ReplicaState;
+  #sweep: Sweep | undefined;
+  /** Origins below this number are on disk. */
+  #originsStored = 0;
+  /** Where recovery would start reading the log. */
+  lsn: Lsn = 1;
+  /** Cells taken out by slices that were not written yet: marked dirty again if the sweep is given up. */
+  #taken: number[] = [];
+
+  constructor(state: ReplicaState) {
+    this.#state = state;
+  }
+
+  /** One more origin was loaded from disk. */
+  originStored(): void {
+    this.#originsStored++;
+  }
+
+  get running(): boolean {
+    return this.#sweep !== undefined;
+  }
+
+  begin(): void {
+    const state = this.#state;
+    state.seal();
+    state.facts.recount(state.vv);
+    this.#sweep = {
+      vv: [...state.vv],
+      lsn: state.nextLsn,
+      stable: state.facts.stable(state.vv),
+      stableMs: state.facts.stableMs(),
+      contexts: state.contexts.map((context) => [...context]),
+      streamStart: state.logIndex.startLsn,
+      shard: 0,
+      cells: 0,
+    };
+  }
+
+  /** The next slice; empty when there are no more. The log must be synced before it is written. */
+  slice(bytesMax = sliceBytes): Entry[] {
+    const sweep = this.#sweep;
+    const state = this.#state;
+    const entries: Entry[] = [];
+    this.#taken = [];
+    if (sweep === undefined) return entries;
+    let bytes = 0;
+    while (sweep.shard < shardCount && bytes < bytesMax) {
+      state.map.takeDirty(sweep.shard, (ref) => {
+        const key = state.map.keyAt(ref);
+        const out = new ByteWriter(64);
+        writeCell(out, state.map.cellAt(ref), (origin) => origin);
+        const value = out.bytes.subarray(0, out.length);
+        entries.push([keyOf("c", key), value]);
+        bytes += key.length + value.length;
+        sweep.cells++;
+        this.#taken.push(ref);
+      });
+      sweep.shard++;
+    }
+    // After the cells, so that every origin they name is there.
+    for (; this.#originsStored < state.origins.size; this.#originsStored++) {
+      const out = new ByteWriter(64);
+      writeOrigin(out, state.origins.id(this.#originsStored));
+      const key = Buffer.alloc(5);
+      key.write("o", "latin1");
+      key.writeUInt32BE(this.#originsStored, 1);
+      entries.push([key, out.take()]);
+    }
+    return entries;
+  }
+
+  /** The last entries, atomic with each other: with them on disk the sweep counts. The log must be synced before. */
+  end(): Entry[] {
+    const sweep = this.#sweep;
+    const state = this.#state;
+    if (sweep === undefined) return [];
+    const entries: Entry[] = [];
+    for (const [id, conflict] of state.journal.takeChanged()) {
+      entries.push([keyOf("j", id), conflict === undefined ? undefined : encodeConflict(conflict)]);
+    }
+    entries.push([metaKey, this.#encodeMeta(sweep)], this.floorEntry());
+    return entries;
+  }
+
+  floorEntry(): Entry {
+    const out = new ByteWriter(128);
+    writeVersionVector(out, this.#state.floor, this.#state.origins);
+    return [floorKey, out.take()];
+  }
+
+  /** The end is on disk. Only now may what was stable at the start be purged, and the log be trimmed. */
+  finished(): { readonly cells: number } {
+    const sweep = this.#sweep;
+    const state = this.#state;
+    if (sweep === undefined) return { cells: 0 };
+    this.#sweep = undefined;
+    this.lsn = sweep.lsn;
+    state.purgeable = join(state.purgeable, sweep.stable);
+    state.map.advanceHorizon(sweep.stableMs);
+    state.count("checkpoints");
+    return { cells: sweep.cells };
+  }
+
+  /** Gives the sweep up (a transfer was installed): what the last slice took goes back. */
+  abort(): void {
+    for (const ref of this.#taken) this.#state.map.markDirty(ref);
+    this.#taken = [];
+    this.#sweep = undefined;
+  }
+
+  #encodeMeta(sweep: Sweep): Buffer {
+    const state = this.#state;
+    const out = new ByteWriter(512);
+    out.u8(checkpointVersion);
+    out.string(state.name);
+    out.u8(state.gated ? 1 : 0);
+    out.f64(state.clock.ceiling);
+    out.varint(sweep.lsn);
+    out.varint(sweep.streamStart);
+    out.f64(Math.max(state.map.horizonMs, 0));
+    writeVersionVector(out, sweep.vv, state.origins);
+    writeVersionVector(out, join(state.purgeable, sweep.stable), state.origins);
+    out.f64(Math.max(0, sweep.stableMs));
+    out.varint(sweep.contexts.length);
+    sweep.contexts.forEach((context, origin) => {
+      out.varint(origin);
+      writeVersionVector(out, context, state.origins);
+    });
+    return out.take();
+  }
+}
+
+export interface CheckpointMeta {
+  readonly name: string;
+  readonly gated: boolean;
+  readonly ceiling: Stamp;
+  readonly lsn: Lsn;
+  readonly streamStart: Lsn;
+  readonly horizonMs: number;
+  readonly vv: VersionVector;
+  readonly purgeable: VersionVector;
+  readonly stableMs: number;
+  readonly contexts: readonly (readonly [number, VersionVector])[];
+}
+
+/** Origins must have been loaded before. */
+export const decodeMeta = (bytes: Uint8Array, state: ReplicaState): CheckpointMeta => {
+  const input = new ByteReader(bytes);
+  const version = input.u8();
+  if (version !== checkpointVersion) {
+    throw new DecodeFault(`checkpoint format ${version}, this program reads ${checkpointVersion}`);
+  }
+  const name = input.string(32);
+  const gated = input.u8() === 1;
+  const ceiling = input.f64();
+  const lsn = input.varint();
+  const streamStart = input.varint();
+  const horizonMs = input.f64();
+  const vv = readVersionVector(input, state.origins);
+  const purgeable = readVersionVector(input, state.origins);
+  const stableMs = input.f64();
+  const count = input.varint();
+  const contexts: [number, VersionVector][] = [];
+  for (let index = 0; index < count; index++) contexts.push([input.varint(), readVersionVector(input, state.origins)]);
+  input.expectEnd();
+  return { name, gated, ceiling, lsn, streamStart, horizonMs, vv, purgeable, stableMs, contexts };
+};
+
+/** Loads one stored entry. Order: origins, floor, meta, cells, conflicts. */
+export const loadEntry = (state: ReplicaState, checkpointer: Checkpointer, key: Uint8Array, value: Uint8Array): CheckpointMeta | undefined => {
+  const input = new ByteReader(value);
+  switch (key[0]) {
+    case 0x6f: {
+      const number = state.origins.number(readOrigin(input));
+      const stored = Buffer.from(key).readUInt32BE(1);
+      if (number !== stored) throw new DecodeFault(`origin ${number} stored as ${stored}`);
+      checkpointer.originStored();
+      return undefined;
+    }
+    case 0x66:
+      state.floor = readVersionVector(input, state.origins);
+      return undefined;
+    case 0x6d: {
+      const meta = decodeMeta(value, state);
+      state.gated = meta.gated;
+      state.clock.ceiling = Math.max(state.clock.ceiling, meta.ceiling);
+      state.vv = meta.vv;
+      state.purgeable = meta.purgeable;
+      for (const [origin, context] of meta.contexts) {
+        state.contextOf(origin);
+        state.contexts[origin] = context;
+      }
+      state.map.advanceHorizon(Math.max(meta.horizonMs, meta.stableMs));
+      state.nextLsn = meta.lsn;
+      state.logIndex.reset(meta.lsn, meta.vv);
+      checkpointer.lsn = meta.lsn;
+      return meta;
+    }
+    case 0x63: {
+      const text = Buffer.from(key.buffer, key.byteOffset, key.length).latin1Slice(1, key.length);
+      state.map.load(text, readCell(input, (reference) => reference));
+      return undefined;
+    }
+    case 0x6a:
+      state.journal.load(decodeConflict(input));
+      return undefined;
+    default:
+      throw new DecodeFault(`unknown checkpoint entry ${key[0]}`);
+  }
+};
+
+/** The key under which a cell is stored. */
+export const cellKey = (key: string): Buffer => keyOf("c", key);

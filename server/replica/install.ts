@@ -1,0 +1,108 @@
+/**
+ * Installing a staged transfer: merge, never overwrite, in one step.
+ *
+ * The staged cells and frames already lie in the log as they came; the end record makes them count, so recovery repeats
+ * the same install at the same place. The covered-dot rule is applied to the keys sent, and to all keys in a full
+ * transfer. Afterwards nothing before this point of the log can be streamed: the log has a gap here.
+ */
+import { DecodeFault } from "../../protocol/bytes.ts";
+import { FrameOps } from "../../protocol/frames.ts";
+import type { LinkMessage } from "../../protocol/link-messages.ts";
+import type { Cell } from "./cell.ts";
+import { readCellBundle } from "./cell-bundle.ts";
+import type { CellRef } from "./cell-map.ts";
+import type { Staging } from "./link-state.ts";
+import { applyFrame, dropCovered, mergeTransferredCell } from "./merge.ts";
+import type { ReplicaState } from "./state.ts";
+import { at, covers, join, setAt } from "./version-vector.ts";
+
+export const stageCells = (state: ReplicaState, staging: Staging, cells: Uint8Array): void => {
+  staging.bytes += cells.length;
+  readCellBundle(cells, state.origins, (key, cell) => {
+    staging.cells.set(key, cell);
+  });
+};
+
+/**
+ * `recordEnd` writes the end record: called after the transfer was found sound and before anything changes. Throws
+ * DecodeFault, with nothing changed, when the transfer does not hold together.
+ */
+export const install = (
+  state: ReplicaState,
+  staging: Staging,
+  end: LinkMessage & { kind: "transfer-end" },
+  recordEnd: () => void,
+): { cells: number; dropped: number } => {
+  const mine = [...state.vv];
+  const vvEnd = state.vector(end.vvEnd);
+  checkFrames(state, staging, join(mine, staging.vv0), vvEnd);
+  recordEnd();
+  let dropped = 0;
+  if (staging.full) {
+    const refs: CellRef[] = [];
+    state.map.walk(0, Number.POSITIVE_INFINITY, (ref) => {
+      refs.push(ref);
+      return false;
+    });
+    for (const ref of refs) dropped += dropCovered(state, ref, staging.cells.get(state.map.keyAt(ref)), staging.vv0);
+  } else {
+    for (const [key, theirs] of staging.cells) {
+      const ref = state.map.locate(key);
+      if (ref >= 0) dropped += dropCovered(state, ref, theirs, staging.vv0);
+    }
+  }
+  state.count("droppedByDot", dropped);
+  for (const [key, theirs] of staging.cells) mergeTransferredCell(state, key, theirs, mine, staging.vv0);
+  for (const [, theirs] of staging.cells) hearCell(state, theirs);
+  for (const [origin, context] of staging.contexts) {
+    if (at(staging.vv0, origin) > at(mine, origin)) state.contexts[origin] = [...context];
+  }
+  state.vv = join(mine, staging.vv0);
+  for (const frame of staging.frames) {
+    const origin = state.origins.number(frame.origin);
+    if (at(state.vv, origin) >= frame.last) continue;
+    const context = state.contextOf(origin);
+    for (const [other, seq] of frame.contextDelta) setAt(context, state.origins.number(other), seq);
+    applyFrame(state, frame, origin, context);
+    setAt(state.vv, origin, frame.last);
+    state.count("scanFrames");
+  }
+  for (let origin = 0; origin < state.origins.size; origin++) state.contextOf(origin);
+  state.floor = join(state.floor, state.vector(end.floor));
+  state.purgeable = [];
+  state.map.advanceHorizon(end.horizonMs);
+  state.logIndex.reset(state.nextLsn, state.vv);
+  state.count("installs");
+  return { cells: staging.cells.size, dropped };
+};
+
+const hearCell = (state: ReplicaState, cell: Cell): void => {
+  if (cell.stamp <= state.clock.ceiling) state.clock.hear(cell.stamp);
+};
+
+/** Walks the frames over a copy of the vector: contiguous, causally ordered, and ending where the sender said. */
+const checkFrames = (state: ReplicaState, staging: Staging, start: number[], vvEnd: readonly number[]): void => {
+  const vv = [...start];
+  for (const frame of staging.frames) {
+    const origin = state.origins.number(frame.origin);
+    if (at(vv, origin) >= frame.last) continue;
+    if (at(vv, origin) !== frame.first - 1) throw new DecodeFault("transfer frames have a gap");
+    for (const [other, seq] of frame.contextDelta) {
+      if (at(vv, state.origins.number(other)) < seq) throw new DecodeFault("transfer frames out of causal order");
+    }
+    setAt(vv, origin, frame.last);
+  }
+  if (!covers(vv, vvEnd)) throw new DecodeFault("transfer ended short");
+};
+
+/** The highest stamp a staged transfer holds: the ceiling must reach it before it is installed. */
+export const stagedStampMax = (staging: Staging): number => {
+  let stamp = 0;
+  for (const cell of staging.cells.values()) stamp = Math.max(stamp, cell.stamp);
+  for (const frame of staging.frames) {
+    const ops = new FrameOps(frame);
+    while (ops.next());
+    stamp = Math.max(stamp, ops.stamp);
+  }
+  return stamp;
+};

@@ -1,0 +1,281 @@
+/**
+ * The map as a client's command sees it: local reads, and local writes that become ops of the open frame.
+ *
+ * A command, or a whole EXEC, shares one stamp; within it the seq decides. A local write always beats what it replaces,
+ * since its stamp is above every stamp this peer has heard (invariant A3 of reliability §1.3). Synchronous throughout:
+ * commands that do not await are atomic.
+ */
+import type { ObservedTotal, Sum } from "../../protocol/frames.ts";
+import { frameBytesSoft } from "../../protocol/limits.ts";
+import type { Stamp } from "../../protocol/words.ts";
+import type { CellRef } from "./cell-map.ts";
+import {
+  addSums,
+  CounterCell,
+  int64Max,
+  int64Min,
+  isExpired,
+  type Observed,
+  parseInteger,
+  type Total,
+  unobservedSum,
+} from "./counter.ts";
+import { invariant } from "./invariant.ts";
+import { stampToMs } from "./hybrid-clock.ts";
+import type { ReplicaState } from "./state.ts";
+import { setAt } from "./version-vector.ts";
+
+export type IncrementResult =
+  | { readonly ok: true; readonly value: bigint }
+  | { readonly ok: false; readonly error: "not-an-integer" | "overflow" };
+
+/** Cells looked at per key asked for by SCAN, so that a stretch of tombstones does not make one call long. */
+const scanSlotsPerKey = 4;
+
+const nothingObserved: readonly Observed[] = [];
+
+export class ReplicaKeyspace {
+  readonly #state: ReplicaState;
+  #nowMs = 0;
+  /** 0 until the command's first write. */
+  #stamp: Stamp = 0;
+
+  constructor(state: ReplicaState) {
+    this.#state = state;
+  }
+
+  begin(nowMs: number): void {
+    this.#nowMs = nowMs;
+    this.#stamp = 0;
+    // Between commands, never inside one: an EXEC is not split over frames.
+    if (this.#state.frame.byteLength > frameBytesSoft) this.#state.seal();
+  }
+
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
+  // ---- reads --------------------------------------------------------------------------------------------------------
+
+  get(key: string): string | undefined {
+    const { map } = this.#state;
+    const ref = map.locate(key);
+    return ref < 0 ? undefined : this.#visible(ref, this.#nowMs);
+  }
+
+  has(key: string): boolean {
+    const { map } = this.#state;
+    const ref = map.locate(key);
+    return ref >= 0 && this.#isVisible(ref, this.#nowMs);
+  }
+
+  #isVisible(ref: CellRef, ms: number): boolean {
+    const held = this.#state.map.heldAt(ref);
+    if (typeof held === "string") return !isExpired(this.#state.map.expiryAt(ref), ms);
+    return held !== null && this.#visible(ref, ms) !== undefined;
+  }
+
+  #visible(ref: CellRef, ms: number): string | undefined {
+    const { map } = this.#state;
+    const held = map.heldAt(ref);
+    if (held === null) return undefined;
+    const live = !isExpired(map.expiryAt(ref), ms);
+    if (typeof held === "string") return live ? held : undefined;
+    const base = typeof held.base === "string" && live ? held.base : undefined;
+    const sum = unobservedSum(held, ms);
+    if (sum === undefined) return base;
+    if (base === undefined) return sum.toString();
+    const start = parseInteger(base);
+    // Increments made while somebody else wrote a text: they stay in the cell, but a text cannot show them.
+    return start === undefined ? base : addSums(start, sum).toString();
+  }
+
+  expiresAt(key: string): number | undefined {
+    const { map } = this.#state;
+    const ref = map.locate(key);
+    if (ref < 0 || !this.#isVisible(ref, this.#nowMs)) return undefined;
+    const held = map.heldAt(ref);
+    const baseExpiry = map.expiryAt(ref);
+    if (!(held instanceof CounterCell)) return baseExpiry;
+    if (typeof held.base === "string" && !isExpired(baseExpiry, this.#nowMs)) return baseExpiry;
+    // Only increments are left: the key lives as long as the last of them.
+    let latest = 0;
+    for (const total of held.totals) {
+      if (isExpired(total.expiresAtMs, this.#nowMs)) continue;
+      if (total.expiresAtMs === 0) return 0;
+      latest = Math.max(latest, total.expiresAtMs);
+    }
+    return latest;
+  }
+
+  get size(): number {
+    return this.#state.map.liveCount;
+  }
+
+  get sizeWithExpiry(): number {
+    return this.#state.map.withExpiryCount;
+  }
+
+  scan(cursor: number, count: number, visit: (key: string) => void): number {
+    const { map } = this.#state;
+    let seen = 0;
+    const next = map.walk(cursor, Math.max(count, 16) * scanSlotsPerKey, (ref) => {
+      if (!this.#isVisible(ref, this.#nowMs)) return false;
+      visit(map.keyAt(ref));
+      seen++;
+      return seen >= count;
+    });
+    return next < 0 ? 0 : next;
+  }
+
+  randomKey(random: number): string | undefined {
+    const { map } = this.#state;
+    // Tombstones and expired cells are met too: try a few places, then take the next visible key in order.
+    let point = random;
+    for (let attempt = 0; attempt < 32; attempt++) {
+      const ref = map.randomRef(point);
+      if (ref < 0) return undefined;
+      if (this.#isVisible(ref, this.#nowMs)) return map.keyAt(ref);
+      point = (point * 48271 + 0.137) % 1;
+    }
+    let found: string | undefined;
+    map.walk(0, Number.POSITIVE_INFINITY, (ref) => {
+      if (!this.#isVisible(ref, this.#nowMs)) return false;
+      found = map.keyAt(ref);
+      return true;
+    });
+    return found;
+  }
+
+  watchToken(key: string): string {
+    const { map } = this.#state;
+    const ref = map.locate(key);
+    if (ref < 0) return "";
+    const held = map.heldAt(ref);
+    let token = `${map.originAt(ref)}:${map.seqAt(ref)}:${this.#isVisible(ref, this.#nowMs)}`;
+    if (held instanceof CounterCell) {
+      for (const total of held.totals) token += `/${total.origin}.${total.first}.${total.seq}`;
+    }
+    // A tombstone that is purged meanwhile is no write: absent and deleted are the same to a watcher.
+    return this.#isVisible(ref, this.#nowMs) ? token : "";
+  }
+
+  memoryUsage(key: string): number | undefined {
+    const value = this.get(key);
+    return value === undefined ? undefined : 120 + key.length + value.length;
+  }
+
+  // ---- writes -------------------------------------------------------------------------------------------------------
+
+  #writeStamp(): Stamp {
+    if (this.#stamp === 0) this.#stamp = this.#state.clock.tick(this.#nowMs);
+    return this.#stamp;
+  }
+
+  set(key: string, value: string, expiresAtMs: number): void {
+    const state = this.#state;
+    const { map } = state;
+    const stamp = this.#writeStamp();
+    const seq = state.nextSeq();
+    let ref = map.locate(key);
+    let observed = nothingObserved;
+    if (ref < 0) {
+      state.frame.set(stamp, key, value, expiresAtMs, undefined);
+      ref = map.insert(key);
+    } else {
+      observed = this.#observedAt(ref);
+      state.frame.set(stamp, key, value, expiresAtMs, this.#withIds(observed));
+    }
+    map.putBase(ref, value, stamp, state.self, seq, expiresAtMs, observed);
+    setAt(state.vv, state.self, seq);
+  }
+
+  delete(key: string): boolean {
+    const state = this.#state;
+    const { map } = state;
+    const ref = map.locate(key);
+    if (ref < 0 || !this.#isVisible(ref, this.#nowMs)) return false;
+    const stamp = this.#writeStamp();
+    const seq = state.nextSeq();
+    const observed = this.#observedAt(ref);
+    state.frame.del(stamp, key, this.#withIds(observed));
+    map.putBase(ref, null, stamp, state.self, seq, 0, observed);
+    setAt(state.vv, state.self, seq);
+    return true;
+  }
+
+  #observedAt(ref: CellRef): readonly Observed[] {
+    const held = this.#state.map.heldAt(ref);
+    if (!(held instanceof CounterCell) || held.totals.length === 0) return nothingObserved;
+    return held.totals.map(({ origin, first, seq, sum }) => ({ origin, first, seq, sum }));
+  }
+
+  #withIds(observed: readonly Observed[]): readonly ObservedTotal[] | undefined {
+    if (observed.length === 0) return undefined;
+    return observed.map((seen) => ({ ...seen, origin: this.#state.origins.id(seen.origin) }));
+  }
+
+  /** The value after it, at this peer. */
+  increment(key: string, delta: bigint): IncrementResult {
+    const state = this.#state;
+    const { map } = state;
+    const stamp = this.#writeStamp();
+    // Liveness is judged by the op's own stamp, so that every peer that replays it agrees with its actor.
+    const ms = stampToMs(stamp);
+    let ref = map.locate(key);
+    let baseOrigin = -2;
+    let baseSeq = 0;
+    let expiresAtMs = 0;
+    let current: Sum = 0;
+    let own: Total | undefined;
+    if (ref >= 0) {
+      const held = map.heldAt(ref);
+      const base = held instanceof CounterCell ? held.base : held;
+      if (base !== undefined) {
+        baseOrigin = map.originAt(ref);
+        baseSeq = map.seqAt(ref);
+      }
+      const baseExpiry = map.expiryAt(ref);
+      if (typeof base === "string" && !isExpired(baseExpiry, ms)) {
+        const start = parseInteger(base);
+        if (start === undefined) return { ok: false, error: "not-an-integer" };
+        current = start;
+        expiresAtMs = baseExpiry;
+      }
+      if (held instanceof CounterCell) {
+        const sum = unobservedSum(held, ms);
+        if (sum !== undefined) current = addSums(current, sum);
+        for (const total of held.totals) {
+          if (
+            total.origin === state.self &&
+            total.onOrigin === baseOrigin &&
+            total.onSeq === baseSeq &&
+            total.expiresAtMs === expiresAtMs
+          ) {
+            own = total;
+          }
+        }
+      }
+    }
+    const result = BigInt(current) + delta;
+    if (result > int64Max || result < int64Min) return { ok: false, error: "overflow" };
+    const step: Sum =
+      delta >= BigInt(Number.MIN_SAFE_INTEGER) && delta <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(delta) : delta;
+    const seq = state.nextSeq();
+    if (ref < 0) ref = map.insert(key);
+    const counter = map.counterAt(ref);
+    if (own === undefined) {
+      own = { origin: state.self, first: seq, seq, sum: step, expiresAtMs, onOrigin: baseOrigin, onSeq: baseSeq };
+      counter.totals.push(own);
+      map.countTotals(0, 1);
+    } else {
+      invariant(own.seq < seq, "an actor's seq only grows");
+      own.seq = seq;
+      own.sum = addSums(own.sum, step);
+    }
+    state.frame.incr(stamp, key, own.first, own.sum, expiresAtMs);
+    map.refresh(ref);
+    setAt(state.vv, state.self, seq);
+    return { ok: true, value: result };
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * What one link carries: what we know of the other side, what we are still sending it, what of its frames waits here.
+ *
+ * Everything in here dies with the link. A new link starts afresh, since a peer restored from a backup may hold less than
+ * it once confirmed, and a frame that waited may never get its cause by another way (mutant `keep-buffer`).
+ */
+import type { FrameHeader } from "../../protocol/frames.ts";
+import type { LinkMessage } from "../../protocol/link-messages.ts";
+import type { Incarnation, Lsn, PeerName, Stamp } from "../../protocol/words.ts";
+import type { Cell } from "./cell.ts";
+import type { LinkId } from "./state.ts";
+import type { ReadonlyVersionVector, VersionVector } from "./version-vector.ts";
+
+/** What we send: nothing yet; the log from a cursor; a scan of the map; the log behind a scan; each new frame. */
+export type Outgoing =
+  | { readonly mode: "idle" }
+  | { readonly mode: "log"; cursor: Lsn; announce: boolean; frames: number; ops: number }
+  | {
+      readonly mode: "scan";
+      readonly full: boolean;
+      readonly have: ReadonlyVersionVector;
+      readonly fromLsn: Lsn;
+      position: number;
+      cells: number;
+    }
+  | { readonly mode: "transfer-log"; cursor: Lsn; cells: number }
+  | { readonly mode: "live" };
+
+export interface WaitingFrame {
+  readonly frame: FrameHeader;
+  readonly origin: number;
+  readonly stampMax: Stamp;
+  readonly sinceMs: number;
+}
+
+/** A transfer on its way in: installed at once when its end has come, or never. */
+export interface Staging {
+  readonly transfer: number;
+  readonly full: boolean;
+  readonly vv0: VersionVector;
+  readonly contexts: readonly (readonly [number, VersionVector])[];
+  readonly cells: Map<string, Cell>;
+  readonly frames: FrameHeader[];
+  bytes: number;
+}
+
+export interface LinkState {
+  readonly id: LinkId;
+  readonly peer: PeerName;
+  readonly peerIndex: number;
+  readonly incarnation: Incarnation;
+  /** Their hello came. */
+  ready: boolean;
+  theirGate: boolean;
+  theirEmpty: boolean;
+  /** The socket takes no more for now. */
+  blocked: boolean;
+  /** A read of the log is under way. */
+  reading: boolean;
+  out: Outgoing;
+  /** What they have, as told or sent. Replaced, never joined, by what they tell. */
+  known: VersionVector;
+  /** Their synced vector, as told on this link. */
+  synced: VersionVector;
+  waiting: WaitingFrame[];
+  waitingBytes: number;
+  staging: Staging | undefined;
+  /** The transfer is complete and waits for the ceiling, or for time to catch up with its stamps. */
+  stagingEnd:
+    | { readonly message: LinkMessage & { kind: "transfer-end" }; readonly bytes: Uint8Array; readonly stampMax: Stamp }
+    | undefined;
+  /** A caught-up that came behind such a transfer. */
+  caughtUpWaiting: { readonly vv: VersionVector; readonly gated: boolean } | undefined;
+  /** Monotonic ms of a fetch not yet answered by caught-up; 0 for none. */
+  fetchingSinceMs: number;
+  /** Their vector in the heartbeat before this one: still above ours by now, it must be fetched. */
+  heard: VersionVector;
+  heardAtMs: number;
+  /** Fetch as soon as nothing is being installed. */
+  fetchLater: boolean;
+  digestMismatches: number;
+  /** They asked to be told of our next finished sync. */
+  wantsSynced: boolean;
+}
+
+export const newLinkState = (id: LinkId, peer: PeerName, peerIndex: number, incarnation: Incarnation): LinkState => ({
+  id,
+  peer,
+  peerIndex,
+  incarnation,
+  ready: false,
+  theirGate: false,
+  theirEmpty: false,
+  blocked: false,
+  reading: false,
+  out: { mode: "idle" },
+  known: [],
+  synced: [],
+  waiting: [],
+  waitingBytes: 0,
+  staging: undefined,
+  stagingEnd: undefined,
+  caughtUpWaiting: undefined,
+  fetchingSinceMs: 0,
+  heard: [],
+  heardAtMs: 0,
+  fetchLater: false,
+  digestMismatches: 0,
+  wantsSynced: false,
+});

@@ -1,0 +1,293 @@
+/**
+ * Merging one op, or one cell of a transfer, into the map.
+ *
+ * Last writer wins by (stamp, origin, seq): commutative, associative, idempotent. Per counter actor the higher seq wins.
+ * What a losing side held that the winner did not know of goes to the conflict journal.
+ */
+import { type FrameHeader, FrameOps, type ObservedTotal, opKind } from "../../protocol/frames.ts";
+import type { Stamp } from "../../protocol/words.ts";
+import type { Cell } from "./cell.ts";
+import type { CellRef } from "./cell-map.ts";
+import type { Conflict, ConflictSide } from "./conflicts.ts";
+import { CounterCell, findObserved, findTotal, mergeTotal, type Observed, type Total } from "./counter.ts";
+import type { ReplicaState } from "./state.ts";
+import { at, type ReadonlyVersionVector } from "./version-vector.ts";
+
+const nothingObserved: readonly Observed[] = [];
+
+/** Applies every op of a frame whose causes are all here. The caller moves the vector on. */
+export const applyFrame = (state: ReplicaState, frame: FrameHeader, origin: number, context: ReadonlyVersionVector): void => {
+  const ops = new FrameOps(frame);
+  while (ops.next()) {
+    if (ops.kind === opKind.incr) {
+      applyTotal(state, ops.key, {
+        origin,
+        first: ops.actorFirst,
+        seq: ops.seq,
+        sum: ops.sum,
+        expiresAtMs: ops.expiresAtMs,
+        onOrigin: -1,
+        onSeq: 0,
+      });
+    } else {
+      const value = ops.kind === opKind.set ? ops.value : null;
+      applyWrite(state, ops.key, value, ops.stamp, origin, ops.seq, ops.expiresAtMs, ops.observed, context);
+    }
+  }
+};
+
+const applyTotal = (state: ReplicaState, key: string, total: Total): void => {
+  const { map } = state;
+  let ref = map.locate(key);
+  if (ref < 0) ref = map.insert(key);
+  const counter = map.counterAt(ref);
+  const before = counter.totals.length;
+  mergeTotal(counter, total);
+  map.countTotals(before, counter.totals.length);
+  map.refresh(ref);
+};
+
+const applyWrite = (
+  state: ReplicaState,
+  key: string,
+  value: string | null,
+  stamp: Stamp,
+  origin: number,
+  seq: number,
+  expiresAtMs: number,
+  observedIds: readonly ObservedTotal[] | undefined,
+  context: ReadonlyVersionVector,
+): void => {
+  const { map } = state;
+  const observed = observedIds === undefined ? nothingObserved : numberObserved(state, observedIds);
+  let ref = map.locate(key);
+  if (ref < 0) {
+    ref = map.insert(key);
+    map.putBase(ref, value, stamp, origin, seq, expiresAtMs, observed);
+    return;
+  }
+  const base = map.baseAt(ref);
+  if (base === undefined || map.beats(ref, stamp, origin, seq)) {
+    if (base !== undefined && base !== value && isConcurrent(map.originAt(ref), map.seqAt(ref), origin, context)) {
+      recordConflict(state, key, sideAt(state, ref), {
+        value: value ?? undefined,
+        stamp,
+        dot: state.dotText(origin, seq),
+        expiresAtMs,
+      });
+    }
+    map.putBase(ref, value, stamp, origin, seq, expiresAtMs, observed);
+  } else if (base !== value && isConcurrent(map.originAt(ref), map.seqAt(ref), origin, context)) {
+    const loser = { value: value ?? undefined, stamp, dot: state.dotText(origin, seq), expiresAtMs };
+    recordConflict(state, key, loser, sideAt(state, ref));
+  }
+  if (map.originAt(ref) === origin && map.seqAt(ref) === seq) dropCoveredTotals(state, ref, origin, seq, context);
+};
+
+/** Did the writer of the arriving op not know the base that it meets? Its own earlier writes it knew. */
+const isConcurrent = (baseOrigin: number, baseSeq: number, origin: number, context: ReadonlyVersionVector): boolean =>
+  baseOrigin !== origin && baseSeq > at(context, baseOrigin);
+
+/**
+ * A total that the winner's context covers and its list does not name was purged by the writer before it wrote: it
+ * counts for nothing (mutant `obs-list-only`).
+ */
+const dropCoveredTotals = (
+  state: ReplicaState,
+  ref: CellRef,
+  origin: number,
+  seq: number,
+  context: ReadonlyVersionVector,
+): void => {
+  const held = state.map.heldAt(ref);
+  if (!(held instanceof CounterCell) || held.totals.length === 0) return;
+  const kept = held.totals.filter((total) => {
+    const known = total.origin === origin ? total.seq < seq : total.seq <= at(context, total.origin);
+    return !known || findObserved(held.observed, total.origin, total.first) !== undefined;
+  });
+  if (kept.length === held.totals.length) return;
+  state.count("coveredByContext", held.totals.length - kept.length);
+  state.map.countTotals(held.totals.length, kept.length);
+  held.totals = kept;
+  state.map.simplify(ref);
+  state.map.refresh(ref);
+};
+
+const numberObserved = (state: ReplicaState, observed: readonly ObservedTotal[]): readonly Observed[] =>
+  observed.map((total) => ({
+    origin: state.origins.number(total.origin),
+    first: total.first,
+    seq: total.seq,
+    sum: total.sum,
+  }));
+
+// ---- conflicts ------------------------------------------------------------------------------------------------------
+
+const sideAt = (state: ReplicaState, ref: CellRef): ConflictSide => ({
+  value: state.map.baseAt(ref) ?? undefined,
+  stamp: state.map.stampAt(ref),
+  dot: state.dotText(state.map.originAt(ref), state.map.seqAt(ref)),
+  expiresAtMs: state.map.expiryAt(ref),
+});
+
+const recordConflict = (state: ReplicaState, key: string, loser: ConflictSide, winner: ConflictSide, why?: Conflict["why"]): void => {
+  state.count("conflicts");
+  state.journal.record({
+    id: loser.dot,
+    key,
+    winner,
+    loser,
+    why: why ?? (winner.stamp === loser.stamp ? "equal stamps, greater origin" : "later stamp"),
+    restored: false,
+  });
+};
+
+// ---- cells of a transfer ----------------------------------------------------------------------------------------------
+
+const has = (vv: ReadonlyVersionVector, origin: number, seq: number): boolean => seq <= at(vv, origin);
+
+/**
+ * The covered-dot rule, first direction: what the sender's vector covers and the sender's cell lacks is superseded. Drop
+ * it, never push it back. `theirs` undefined: the sender has no such cell. Returns how many parts went.
+ */
+export const dropCovered = (state: ReplicaState, ref: CellRef, theirs: Cell | undefined, senderVv: ReadonlyVersionVector): number => {
+  const { map } = state;
+  let dropped = 0;
+  const base = map.baseAt(ref);
+  if (base !== undefined && has(senderVv, map.originAt(ref), map.seqAt(ref))) {
+    const theirsLater =
+      theirs?.value !== undefined &&
+      (sameDot(map.originAt(ref), map.seqAt(ref), theirs) || !laterThanCell(state, ref, theirs));
+    if (!theirsLater) {
+      map.dropBase(ref);
+      dropped++;
+    }
+  }
+  const held = map.heldAt(ref);
+  if (held instanceof CounterCell) {
+    const before = held.totals.length;
+    held.totals = held.totals.filter(
+      (total) =>
+        !has(senderVv, total.origin, total.seq) ||
+        (theirs !== undefined && findTotal(theirs.totals, total.origin, total.first) !== undefined),
+    );
+    dropped += before - held.totals.length;
+    map.countTotals(before, held.totals.length);
+    if (held.base === undefined && held.totals.length === 0) {
+      map.remove(ref);
+      return dropped;
+    }
+    if (before !== held.totals.length) {
+      map.simplify(ref);
+      map.refresh(ref);
+    }
+  }
+  return dropped;
+};
+
+const sameDot = (origin: number, seq: number, cell: Cell): boolean => cell.origin === origin && cell.seq === seq;
+
+const laterThanCell = (state: ReplicaState, ref: CellRef, cell: Cell): boolean => {
+  const { map } = state;
+  if (sameDot(map.originAt(ref), map.seqAt(ref), cell)) return false;
+  return !map.beats(ref, cell.stamp, cell.origin, cell.seq);
+};
+
+/** Merges a cell that came by transfer; `mine` is my vector before the install: the rule in the other direction. */
+export const mergeTransferredCell = (
+  state: ReplicaState,
+  key: string,
+  theirs: Cell,
+  mine: ReadonlyVersionVector,
+  senderVv: ReadonlyVersionVector,
+): void => {
+  const { map } = state;
+  let ref = map.locate(key);
+  if (theirs.value !== undefined) {
+    const base = ref < 0 ? undefined : map.baseAt(ref);
+    const theirsLater = base === undefined || map.beats(ref, theirs.stamp, theirs.origin, theirs.seq);
+    const superseded = has(mine, theirs.origin, theirs.seq) && theirsLater;
+    if (superseded) {
+      state.count("ignoredByDot");
+    } else {
+      if (base !== undefined && base !== theirs.value && !sameDot(map.originAt(ref), map.seqAt(ref), theirs)) {
+        // Neither had heard of the other's write: what loses is kept.
+        const unknownToMe = !has(mine, theirs.origin, theirs.seq);
+        const unknownToThem = !has(senderVv, map.originAt(ref), map.seqAt(ref));
+        if (unknownToMe && unknownToThem) {
+          const theirSide: ConflictSide = {
+            value: theirs.value ?? undefined,
+            stamp: theirs.stamp,
+            dot: state.dotText(theirs.origin, theirs.seq),
+            expiresAtMs: theirs.expiresAtMs,
+          };
+          if (theirsLater) recordConflict(state, key, sideAt(state, ref), theirSide);
+          else recordConflict(state, key, theirSide, sideAt(state, ref));
+        }
+      }
+      if (theirsLater) {
+        if (ref < 0) ref = map.insert(key);
+        map.putBase(ref, theirs.value, theirs.stamp, theirs.origin, theirs.seq, theirs.expiresAtMs, theirs.observed);
+      }
+    }
+  }
+  let changed = false;
+  for (const total of theirs.totals) {
+    const held = ref < 0 ? undefined : map.heldAt(ref);
+    const present =
+      held instanceof CounterCell && findTotal(held.totals, total.origin, total.first) !== undefined;
+    if (has(mine, total.origin, total.seq) && !present) {
+      state.count("ignoredByDot");
+      continue;
+    }
+    if (ref < 0) ref = map.insert(key);
+    const counter = map.counterAt(ref);
+    const before = counter.totals.length;
+    if (mergeTotal(counter, total)) changed = true;
+    map.countTotals(before, counter.totals.length);
+  }
+  if (changed) map.refresh(ref);
+};
+
+/**
+ * Repair after a digest mismatch at equal vectors: one side is wrong and nothing tells which, so the union is taken, the
+ * later base wins, and a displaced one goes to the journal. True when this changed the cell.
+ */
+export const repairCell = (state: ReplicaState, key: string, theirs: Cell): boolean => {
+  const { map } = state;
+  if (theirs.value === undefined && theirs.totals.length === 0) return false;
+  const found = map.locate(key);
+  const ref = found < 0 ? map.insert(key) : found;
+  let changed = false;
+  if (theirs.value !== undefined) {
+    const base = found < 0 ? undefined : map.baseAt(ref);
+    const same = base !== undefined && sameDot(map.originAt(ref), map.seqAt(ref), theirs);
+    // One dot with two contents: bytes decide, the same way at both peers.
+    const wins =
+      base === undefined ||
+      (same ? (theirs.value ?? "") > (base ?? "") : map.beats(ref, theirs.stamp, theirs.origin, theirs.seq));
+    if (wins) {
+      if (base !== undefined && base !== theirs.value) {
+        const theirDot = state.dotText(theirs.origin, theirs.seq);
+        const mySide = sideAt(state, ref);
+        recordConflict(
+          state,
+          key,
+          same ? { ...mySide, dot: `${mySide.dot}#` } : mySide,
+          { value: theirs.value ?? undefined, stamp: theirs.stamp, dot: theirDot, expiresAtMs: theirs.expiresAtMs },
+          "repair",
+        );
+      }
+      map.putBase(ref, theirs.value, theirs.stamp, theirs.origin, theirs.seq, theirs.expiresAtMs, theirs.observed);
+      changed = true;
+    }
+  }
+  for (const total of theirs.totals) {
+    const counter = map.counterAt(ref);
+    const before = counter.totals.length;
+    if (mergeTotal(counter, total)) changed = true;
+    map.countTotals(before, counter.totals.length);
+  }
+  if (changed) map.refresh(ref);
+  return changed;
+};
