@@ -58,7 +58,7 @@ export const startPeerProcess = (
     child.on("message", (received) => {
       const message = parsePeerMessage(received);
       if (message?.type === "ready") resolve(message);
-      if (message?.type === "failed") reported = message.message.replace(/^peer \S+: /, "");
+      if (message?.type === "failed") reported = withoutName(message.message);
     });
     ended.then(() => resolve(undefined)).catch(() => resolve(undefined));
   });
@@ -71,14 +71,17 @@ const openLogFile = (path: string): number => {
   return openSync(path, "a", 0o640);
 };
 
-/** The last line written since `start`, without the prefix our own failures carry. */
+/** `peer b: the log is damaged`, without what the one who tells it says anyway. */
+const withoutName = (message: string): string => message.replace(/^peer \S+ /, "");
+
+/** The last line written since `start`. */
 const lastLine = (path: string, start: number): string => {
   const file = openSync(path, "r");
   try {
     const from = Math.max(start, statSync(path).size - lastWordsBytesMax);
     const buffer = Buffer.alloc(lastWordsBytesMax);
     const text = buffer.toString("utf8", 0, readSync(file, buffer, 0, buffer.length, from)).trim();
-    return text.slice(text.lastIndexOf("\n") + 1).replace(/^chorus: /, "");
+    return withoutName(text.slice(text.lastIndexOf("\n") + 1).replace(/^chorus: /, ""));
   } finally {
     closeSync(file);
   }

@@ -111,9 +111,8 @@ export const runCluster = async (options: SupervisorOptions): Promise<number> =>
     setState(peer, { kind: "down" });
     if (was === "ending" || was === "starting") return;
     const { name } = peer.planned;
-    say(
-      `peer ${name} died: ${endToText(end)}; start it again with: ${options.clusterCommand} start ${name}${dataHint(plan)}`,
-    );
+    const what = end.code === 0 ? "ended by itself (exit code 0)" : `died: ${endToText(end)}`;
+    say(`peer ${name} ${what}; start it again with: ${options.clusterCommand} start ${name}${dataHint(plan)}`);
   };
 
   /** True when it ended in time by itself. */

@@ -1,0 +1,86 @@
+/** Starting our own programs in tests, reading what they say, and leaving none behind. */
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+export const projectRoot = fileURLToPath(new URL("../..", import.meta.url));
+
+export const tempDirectory = (t: TestContext): string => {
+  const directory = mkdtempSync(join(tmpdir(), "chorus-test-"));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+};
+
+export interface RunningProcess {
+  readonly child: ChildProcessWithoutNullStreams;
+  stdout(): string;
+  stderr(): string;
+  readonly ended: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
+}
+
+/** Starts a TypeScript file of ours; killed when the test ends, should it still run. */
+export const startScript = (
+  t: TestContext,
+  file: string,
+  given: readonly string[],
+  options: { readonly env?: Readonly<Record<string, string>>; readonly cwd?: string } = {},
+): RunningProcess => {
+  // Without what npm and the caller's shell say: they would be settings.
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(CHORUS_|npm_|NODE_TEST_CONTEXT)/.test(name)),
+  );
+  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), join(projectRoot, file), ...given], {
+    cwd: options.cwd ?? projectRoot,
+    env: { ...env, ...options.env },
+  });
+  let out = "";
+  let err = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    out += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    err += text;
+  });
+  const ended = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
+    child.on("close", (code, signal) => resolve({ code, signal }));
+  });
+  t.after(async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+    await ended;
+  });
+  return { child, stdout: () => out, stderr: () => err, ended };
+};
+
+export const runScript = async (
+  ...given: Parameters<typeof startScript>
+): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> => {
+  const running = startScript(...given);
+  const { code } = await running.ended;
+  return { code, stdout: running.stdout(), stderr: running.stderr() };
+};
+
+/** Waits for a condition, asked often; fails with what was waited for. */
+export const until = async (
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  timeoutMs = 20_000,
+): Promise<void> => {
+  const deadlineMs = performance.now() + timeoutMs;
+  while (!(await holds())) {
+    if (performance.now() > deadlineMs) throw new Error(`${what}: not within ${timeoutMs / 1000} s`);
+    await delay(20);
+  }
+};
+
+export const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+};
