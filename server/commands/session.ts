@@ -28,7 +28,9 @@ export interface Keyspace {
   increment(
     key: string,
     delta: bigint,
-  ): { readonly ok: true; readonly value: bigint } | { readonly ok: false; readonly error: "not-an-integer" | "overflow" };
+  ):
+    | { readonly ok: true; readonly value: bigint }
+    | { readonly ok: false; readonly error: "not-an-integer" | "overflow" };
   /** Keys in the map that are not deleted (an expired one may be counted until it is purged, as in Redis). */
   readonly size: number;
   readonly sizeWithExpiry: number;
@@ -104,6 +106,8 @@ export interface CommandHost {
   readonly lastSeq: number;
   /** Resolves with how many other peers hold (on disk) all up to `seq`, once `count` do or `timeoutMs` (0: for ever) passed. */
   waitForPeers(seq: number, count: number, timeoutMs: number): Promise<number>;
+  /** How many other peers hold (on disk) all up to `seq` now: WAIT inside MULTI, which may not wait. */
+  heldByPeers(seq: number): number;
   flushAll(): Promise<void>;
   shutdown(): void;
   peers(): readonly PeerReport[];
@@ -143,8 +147,18 @@ export interface ConflictReport {
   readonly key: string;
   readonly atMs: number;
   /** undefined: the write was a delete. */
-  readonly winner: { readonly value: string | undefined; readonly dot: string; readonly stampMs: number; readonly origin: string };
-  readonly loser: { readonly value: string | undefined; readonly dot: string; readonly stampMs: number; readonly origin: string };
+  readonly winner: {
+    readonly value: string | undefined;
+    readonly dot: string;
+    readonly stampMs: number;
+    readonly origin: string;
+  };
+  readonly loser: {
+    readonly value: string | undefined;
+    readonly dot: string;
+    readonly stampMs: number;
+    readonly origin: string;
+  };
   readonly why: string;
   readonly restored: boolean;
 }

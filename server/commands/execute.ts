@@ -1,0 +1,103 @@
+/**
+ * Runs one command of one connection: looks it up, checks words, login and whether the peer takes it now, queues it
+ * inside MULTI, and calls its handler.
+ *
+ * The checks come in Redis's order, because clients see which error is first. For GET, SET and the like all this costs
+ * one look into a map and some comparisons; nothing is allocated.
+ *
+ * A promise comes back only from commands that wait (WAIT, DIFF, FLUSHALL, KEYS on a big map). The port then runs no
+ * further command of this connection until it resolves; others go on.
+ */
+import { keyBytesMax, queuedCommandBytesMax, queuedCommandsMax } from "../../protocol/limits.ts";
+import type { CommandStats, Context, RunnableCommand, Words } from "./context.ts";
+import { keyTooLong, loginRequired, unknownCommand, unknownSubcommand, wrongArity } from "./errors.ts";
+import { lookup } from "./lookup.ts";
+import type { CommandHost, Session } from "./session.ts";
+import { abortLine, discardTransaction } from "./transactions.ts";
+
+export interface Executor {
+  /** `words` are the command and its arguments, never empty; they must not change afterwards (MULTI keeps them). */
+  (session: Session, words: readonly string[]): void | Promise<void>;
+  readonly stats: Readonly<CommandStats>;
+}
+
+export const makeExecutor = (host: CommandHost): Executor => {
+  const stats: CommandStats = { commands: 0, rejected: 0, keyspaceHits: 0, keyspaceMisses: 0, blocked: 0 };
+  const context: Context = { host, keyspace: host.keyspace, stats, lookup, inExec: false };
+  const queuedBytes = new WeakMap<readonly string[][], number>();
+
+  /** Answers an error before the command ran. Inside MULTI it spoils the transaction. */
+  const reject = (session: Session, text: string, fullName?: string): void => {
+    stats.rejected += 1;
+    if (fullName === "exec") {
+      discardTransaction(session);
+      session.reply.error(abortLine(text));
+      return;
+    }
+    if (session.queue !== undefined) session.queueBroken = true;
+    session.reply.error(text);
+  };
+
+  const queue = (session: Session, queued: string[][], words: readonly string[]): void => {
+    let bytes = queuedBytes.get(queued) ?? 0;
+    for (const word of words) bytes += word.length;
+    if (queued.length >= queuedCommandsMax || bytes > queuedCommandBytesMax) {
+      reject(
+        session,
+        `ERR too many commands inside MULTI, limit ${queuedCommandsMax} of ${queuedCommandBytesMax} bytes`,
+      );
+      return;
+    }
+    queuedBytes.set(queued, bytes);
+    queued.push([...words]);
+    session.reply.simple("QUEUED");
+  };
+
+  /** Why the peer does not take this command now. */
+  const refusal = (runnable: RunnableCommand, words: Words): string | undefined => {
+    const text = host.readRefusal();
+    if (text !== undefined || !runnable.writes) return text;
+    if (runnable.grows && words[1].length > keyBytesMax) return keyTooLong(words[1].length, keyBytesMax);
+    return host.writeRefusal(runnable.grows);
+  };
+
+  const execute = (session: Session, given: readonly string[]): void | Promise<void> => {
+    const runnable = lookup(given);
+    if (runnable === undefined) return reject(session, unknownCommand(given));
+    if (typeof runnable === "string") return reject(session, unknownSubcommand(runnable, given[1] ?? ""));
+    const { fullName } = runnable;
+    if (given.length < runnable.wordsMin || given.length > runnable.wordsMax) {
+      return reject(session, wrongArity(fullName), fullName);
+    }
+    // The words the command requires are there: the arity was just checked, and no handler reads beyond it unasked.
+    const words = given as Words;
+    if (!session.authenticated && !runnable.beforeAuth && host.checkPassword !== undefined) {
+      return reject(session, loginRequired, fullName);
+    }
+    if (session.queue !== undefined && runnable.refusedInMulti) {
+      return reject(session, "ERR Command not allowed inside a transaction");
+    }
+    if (!runnable.whileLoading) {
+      const text = refusal(runnable, words);
+      if (text !== undefined) return reject(session, text);
+    }
+    if (session.queue !== undefined && !runnable.immediateInMulti) return queue(session, session.queue, words);
+
+    const nowMs = host.wallMs();
+    stats.commands += 1;
+    session.lastCommand = fullName;
+    session.lastCommandAtMs = nowMs;
+    context.keyspace.begin(nowMs);
+    const running = runnable.run(session, words, context);
+    if (!runnable.writes) return running;
+    if (running === undefined) {
+      session.lastWriteSeq = host.lastSeq;
+      return undefined;
+    }
+    return running.then(() => {
+      session.lastWriteSeq = host.lastSeq;
+    });
+  };
+
+  return Object.assign(execute, { stats });
+};

@@ -1,0 +1,28 @@
+/**
+ * All handlers by the full name of their command (`get`, `client|list`). Containers have none unless they run by
+ * themselves, as COMMAND does.
+ */
+import { clientHandlers } from "./clients.ts";
+import { connectionHandlers } from "./connection.ts";
+import type { Handlers } from "./context.ts";
+import { counterHandlers } from "./counters.ts";
+import { expiryHandlers } from "./expiry.ts";
+import { introspectionHandlers } from "./introspection.ts";
+import { keyHandlers } from "./keys.ts";
+import { replicationHandlers } from "./replication.ts";
+import { stringHandlers } from "./strings.ts";
+import { transactionHandlers } from "./transactions.ts";
+import { walkHandlers } from "./walk.ts";
+
+export const handlers: Handlers = {
+  ...connectionHandlers,
+  ...clientHandlers,
+  ...keyHandlers,
+  ...walkHandlers,
+  ...expiryHandlers,
+  ...stringHandlers,
+  ...counterHandlers,
+  ...transactionHandlers,
+  ...introspectionHandlers,
+  ...replicationHandlers,
+};

@@ -1,0 +1,54 @@
+/**
+ * From a command's words to what runs it.
+ *
+ * Names are found as they are usually written, in lower or upper case, without making a string; only other spellings are
+ * folded first. A container (CLIENT, CONFIG, ...) goes on to its subcommand.
+ */
+import { type Command, commands } from "../../protocol/commands.ts";
+import type { Lookup, RunnableCommand } from "./context.ts";
+import { handlers } from "./handlers.ts";
+
+/** These act on the transaction itself, or end it. */
+const immediateInMulti: ReadonlySet<string> = new Set(["exec", "discard", "multi", "watch", "quit", "reset"]);
+
+const byBothCases = <Value>(entries: readonly (readonly [string, Value])[]): ReadonlyMap<string, Value> =>
+  new Map(entries.flatMap(([name, value]) => [[name, value] as const, [name.toUpperCase(), value] as const]));
+
+const toRunnable = (command: Command): RunnableCommand => {
+  const { fullName, arity, flags, subcommands } = command;
+  return {
+    command,
+    fullName,
+    wordsMin: Math.abs(arity),
+    wordsMax: arity > 0 ? arity : Number.POSITIVE_INFINITY,
+    run:
+      handlers[fullName] ??
+      (() => {
+        throw new Error(`no handler for ${fullName}`);
+      }),
+    writes: flags.includes("write"),
+    grows: flags.includes("denyoom"),
+    whileLoading: flags.includes("loading"),
+    beforeAuth: flags.includes("no_auth"),
+    refusedInMulti: flags.includes("no_multi"),
+    immediateInMulti: immediateInMulti.has(fullName),
+    subcommands:
+      subcommands.length === 0
+        ? undefined
+        : byBothCases(subcommands.map((subcommand) => [subcommand.name, toRunnable(subcommand)] as const)),
+  };
+};
+
+const runnables = byBothCases(commands.map((command) => [command.name, toRunnable(command)] as const));
+
+/** Longer words name no command; a hostile one of megabytes is not folded to find that out. */
+const nameCharsMax = 32;
+
+const find = (map: ReadonlyMap<string, RunnableCommand>, name: string): RunnableCommand | undefined =>
+  map.get(name) ?? (name.length <= nameCharsMax ? map.get(name.toLowerCase()) : undefined);
+
+export const lookup: Lookup = (words) => {
+  const runnable = find(runnables, words[0] ?? "");
+  if (runnable?.subcommands === undefined || words.length === 1) return runnable;
+  return find(runnable.subcommands, words[1] ?? "") ?? runnable.fullName;
+};
