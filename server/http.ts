@@ -58,6 +58,8 @@ export const createHttpServer = (options: HttpOptions): Server => {
     if (host !== undefined && !isHostAllowed(host, hosts)) {
       return answerPlain(response, 421, "this peer does not answer to that Host; see --advertise");
     }
+    // Nothing behind here looks at it; what is allowed for us (capitals, none at all) Hono's adapter answers with 400.
+    request.headers.host = "localhost";
     answer(request, response).catch((error: unknown) => {
       options.onError(error);
       response.destroy();

@@ -37,17 +37,20 @@ export interface GreetingOptions {
 export const greet = (options: GreetingOptions): void => {
   const { ws, socket, handshake } = options;
   let isOver = false;
+  let isAccepted = false;
   let bytesHeard = 0;
   let chunksHeard = 0;
 
   const end = (result: GreetingResult): void => {
     if (isOver) return;
     isOver = true;
+    isAccepted = result.type === "accepted";
     clearTimeout(timer);
     ws.off("message", onMessage);
     ws.off("close", onClose);
     ws.off("error", onError);
-    if (result.type === "accepted") socket.off("data", onData);
+    // One that was not accepted is counted on until it is closed.
+    if (isAccepted) socket.off("data", onData);
     options.onEnd(result);
   };
   const drops = (direction: "in" | "out"): boolean =>
@@ -79,6 +82,8 @@ export const greet = (options: GreetingOptions): void => {
     follow(step);
   };
   const onData = (chunk: Buffer): void => {
+    // Taking a listener away during an event does not keep it from this event.
+    if (isAccepted) return;
     bytesHeard += chunk.length;
     chunksHeard += 1;
     if (bytesHeard <= handshakeBytesMax && chunksHeard <= handshakeChunksMax) return;

@@ -45,6 +45,7 @@ export interface TestPeer {
   readonly messages: { from: string; text: string }[];
   readonly stale: Incarnation[];
   writables: number;
+  onUp: ((link: Link) => void) | undefined;
   onMessage: ((link: Link, message: Uint8Array) => void) | undefined;
   close(): Promise<void>;
 }
@@ -93,7 +94,10 @@ export const startPeer = (options: TestPeerOptions): TestPeer => {
   const door = options.doors.get(name(options.name)) ?? fail("no door");
   const addresses = new Map([...options.doors].map(([peer, { port }]) => [peer, `127.0.0.1:${port}`]));
   const events: LinkEvents = {
-    onLinkUp: (link) => peer.log.push(`up ${link.peer} ${Number.parseInt(link.incarnation, 36)}`),
+    onLinkUp: (link) => {
+      peer.log.push(`up ${link.peer} ${Number.parseInt(link.incarnation, 36)}`);
+      peer.onUp?.(link);
+    },
     onLinkMessage: (link, message) => {
       if (peer.onMessage !== undefined) peer.onMessage(link, message);
       else peer.messages.push({ from: link.peer, text: Buffer.from(message).toString("latin1") });
@@ -127,6 +131,7 @@ export const startPeer = (options: TestPeerOptions): TestPeer => {
     messages: [],
     stale,
     writables: 0,
+    onUp: undefined,
     onMessage: undefined,
     close: () => links.close(),
   };
