@@ -172,3 +172,23 @@ export const checkpointBatchBytes = 256 * 1024;
 export const checkpointBatchEntries = 1000;
 
 if (logRecordBytesMax < frameBytesMax) throw new Error("a log record must hold one whole frame");
+
+// ---- Command line and cluster script --------------------------------------------------------------------------------
+
+/** Characters of a peer secret and of a client password. Outside: the peer does not start. */
+export const secretCharactersMin = 16;
+export const passwordCharactersMin = 8;
+export const secretCharactersMax = 1024;
+/** Peers that one `npm start` runs, named a to z. More: refused. */
+export const clusterPeersMax = 26;
+/** What a peer may take to stop cleanly. Then the process ends with exit code 1; its parent waits a little longer. */
+export const peerCloseMsMax = 30_000;
+export const clusterStopMsMax = peerCloseMsMax + 5000;
+/** A whole answer to the command line's `GET /status`: bytes and time. Beyond: the peer counts as unreachable. */
+export const statusBytesMax = 4 * 1024 * 1024;
+export const statusMsMax = 2000;
+/** One order on the cluster's control socket, and the wait for its answer (a clean stop comes first). */
+export const controlLineBytesMax = 4096;
+export const controlAnswerMsMax = clusterStopMsMax + 25_000;
+/** A peer's log file of `npm start` beyond this is set aside as `.log.1` at its next start. */
+export const peerLogFileBytesMax = 16 * 1024 * 1024;

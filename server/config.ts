@@ -11,6 +11,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { BlockList, isIP, isIPv6 } from "node:net";
 import { z } from "zod";
+import { passwordCharactersMin, peersMax, secretCharactersMax, secretCharactersMin } from "../protocol/limits.ts";
 import { type PeerName, parsePeerName } from "../protocol/words.ts";
 import { didYouMean, failureText, usageFailure } from "./cli/failure.ts";
 import { parseSize, sizeToText } from "./cli/sizes.ts";
@@ -42,8 +43,8 @@ export interface PeerConfig {
   readonly acks: number;
   /** An empty peer takes writes at once, without having heard from the others. */
   readonly bootstrap: boolean;
-  /** What peers prove to each other; undefined only on loopback. */
-  readonly secret: string | undefined;
+  /** What peers prove to each other: one, or two while one replaces the other. None only on loopback. */
+  readonly secrets: readonly Buffer[];
   /** What clients AUTH with, latin1 like every value on the wire; undefined only on loopback. */
   readonly password: string | undefined;
   /** 0: no limit. */
@@ -145,9 +146,6 @@ const hostPort = z.string("expected host:port").transform((input, context): Host
   context.addIssue("expected host:port");
   return z.NEVER;
 });
-
-/** More than any full mesh of links should have: each peer talks to each. */
-const peersMax = 64;
 
 const peerList = z
   .union(
@@ -258,16 +256,20 @@ const settingsSchema = z.strictObject({
     summary: "a new cluster: take writes with an empty directory without having heard from the others",
     perPeer: true,
   }),
-  secretFile: text("a file name").optional().register(settingMetas, {
-    argument: "FILE",
-    summary: "what peers prove to each other (at least 16 characters; mode 600)",
-    defaultText: "none",
-  }),
-  passwordFile: text("a file name").optional().register(settingMetas, {
-    argument: "FILE",
-    summary: "what clients AUTH with (at least 8 characters; mode 600)",
-    defaultText: "none",
-  }),
+  secretFile: text("a file name")
+    .optional()
+    .register(settingMetas, {
+      argument: "FILE",
+      summary: `what peers prove to each other (a line of at least ${secretCharactersMin} characters, two while one replaces the other; mode 600)`,
+      defaultText: "none",
+    }),
+  passwordFile: text("a file name")
+    .optional()
+    .register(settingMetas, {
+      argument: "FILE",
+      summary: `what clients AUTH with (at least ${passwordCharactersMin} characters; mode 600)`,
+      defaultText: "none",
+    }),
   maxMemory: size(0).default(0).register(settingMetas, {
     argument: "SIZE",
     summary: "past this, writes that grow are refused with -OOM; 0 is no limit. Nothing is ever evicted",
@@ -455,8 +457,8 @@ const loadPeersFile = (path: string): readonly ListedPeer[] => {
   return parsed.data;
 };
 
-/** One line of a file that only its owner may read. The mode is checked before the content is. */
-const loadSecretFile = (path: string, flag: string, lengthMin: number): string => {
+/** The lines of a file that only its owner may read. The mode is checked before the content is. */
+const loadSecretFile = (path: string, flag: string, lengthMin: number, linesMax: number): string[] => {
   let mode: number;
   try {
     mode = statSync(path).mode;
@@ -467,13 +469,17 @@ const loadSecretFile = (path: string, flag: string, lengthMin: number): string =
     const octal = (mode & 0o777).toString(8).padStart(3, "0");
     throw usageFailure(`--${flag}: ${path} can be read by others (mode ${octal}); chmod 600 ${path}`);
   }
-  const secret = loadText(path, `--${flag}`).replace(/\r?\n$/, "");
-  if (/[\r\n]/.test(secret)) throw usageFailure(`--${flag}: ${path} has more than one line`);
-  if (secret.length < lengthMin || secret.length > 1024)
-    throw usageFailure(
-      `--${flag}: ${path} holds ${secret.length} characters, expected ${lengthMin} to 1024 (openssl rand -hex 32 makes a good one)`,
-    );
-  return secret;
+  const lines = loadText(path, `--${flag}`)
+    .replace(/\r?\n$/, "")
+    .split(/\r?\n/);
+  if (lines.length > linesMax)
+    throw usageFailure(`--${flag}: ${path} has ${lines.length} lines, expected ${linesMax} at most`);
+  for (const { length } of lines)
+    if (length < lengthMin || length > secretCharactersMax)
+      throw usageFailure(
+        `--${flag}: ${path} holds ${length} characters, expected ${lengthMin} to ${secretCharactersMax} (openssl rand -hex 32 makes a good one)`,
+      );
+  return lines;
 };
 
 const loopback = new BlockList();
@@ -507,10 +513,11 @@ const resolveConfig = (
   if (settings.acks > peers.length - 1)
     throw usageFailure(`--acks ${settings.acks} can never be met: there are ${peers.length - 1} other peers`);
 
-  const secret = settings.secretFile === undefined ? undefined : loadSecretFile(settings.secretFile, "secret-file", 16);
-  const password =
-    settings.passwordFile === undefined ? undefined : loadSecretFile(settings.passwordFile, "password-file", 8);
-  if (!isLoopback(settings.bind) && (secret === undefined || password === undefined))
+  const { secretFile, passwordFile } = settings;
+  const secrets = secretFile === undefined ? [] : loadSecretFile(secretFile, "secret-file", secretCharactersMin, 2);
+  const [password] =
+    passwordFile === undefined ? [] : loadSecretFile(passwordFile, "password-file", passwordCharactersMin, 1);
+  if (!isLoopback(settings.bind) && (secrets.length === 0 || password === undefined))
     throw usageFailure(
       `--bind ${settings.bind} is open to the network and needs both --secret-file and --password-file; ` +
         "Chorus has no TLS yet, so even then what crosses the wire can be read: use a private network or a tunnel",
@@ -528,7 +535,7 @@ const resolveConfig = (
     fsync: settings.fsync,
     acks: settings.acks,
     bootstrap: settings.bootstrap,
-    secret,
+    secrets: secrets.map((secret) => Buffer.from(secret, "latin1")),
     password,
     memoryBytesMax: settings.maxMemory,
     clockSkewMsMax: settings.maxClockSkew,

@@ -7,6 +7,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError, Option } from "commander";
+import { clusterPeersMax } from "../protocol/limits.ts";
 import { CommandFailure, failureText, usageFailure } from "./cli/failure.ts";
 
 /** npm runs us by script name; then that is what a person types again. */
@@ -115,7 +116,7 @@ const up = program
     "after",
     "\nEvery peer is its own process. None is restarted: see the cluster command. Ctrl-C stops all.",
   )
-  .addOption(new Option("--count <N>", "how many peers").default(3).argParser(wholeNumber("count", 1, 26)))
+  .addOption(new Option("--count <N>", "how many peers").default(3).argParser(wholeNumber("count", 1, clusterPeersMax)))
   .addOption(new Option("--data <DIR>", "each peer gets a directory in it").default("data"))
   .addOption(
     new Option("--tcp <PORT>", "first port for nc and Redis clients; 0: free ones")

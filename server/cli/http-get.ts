@@ -1,12 +1,11 @@
 /** One GET with a deadline and a bound on the answer: what the command line asks of peers. */
 import { request } from "node:http";
+import { statusBytesMax } from "../../protocol/limits.ts";
 
 export interface HttpAnswer {
   readonly statusCode: number;
   readonly body: string;
 }
-
-const bodyBytesMax = 4 * 1024 * 1024;
 
 /** Rejects with an Error whose message is a phrase such as `no answer within 2 s`. */
 export const httpGet = (
@@ -20,7 +19,7 @@ export const httpGet = (
       answer.setEncoding("utf8");
       answer.on("data", (chunk: string) => {
         body += chunk;
-        if (body.length > bodyBytesMax) outgoing.destroy(new Error(`answer longer than ${bodyBytesMax} bytes`));
+        if (body.length > statusBytesMax) outgoing.destroy(new Error(`answer longer than ${statusBytesMax} bytes`));
       });
       answer.on("end", () => resolve({ statusCode: answer.statusCode ?? 0, body }));
       answer.on("error", reject);

@@ -5,6 +5,7 @@
  * ends at once (exit 1). What goes wrong at the start is one line (exit 1); what goes wrong later is logged with its
  * stack and ends the process (exit 1): a peer whose memory may be ahead of its disk must not go on.
  */
+import { peerCloseMsMax } from "../../protocol/limits.ts";
 import type { LoadedConfig, PeerConfig } from "../config.ts";
 import { CommandFailure, failureText } from "./failure.ts";
 import { heapIsSet, runAgainWithHeap } from "./heap.ts";
@@ -22,8 +23,6 @@ export interface RunningPeer {
 }
 
 export type RunPeer = (config: PeerConfig) => Promise<RunningPeer>;
-
-const closeMsMax = 30_000;
 
 /** Does not return: the process ends with the peer. */
 export const runPeerProcess = async ({ config }: LoadedConfig, runPeer: RunPeer): Promise<void> => {
@@ -50,7 +49,7 @@ export const runPeerProcess = async ({ config }: LoadedConfig, runPeer: RunPeer)
   const stop = (): void => {
     stopAsked = true;
     if (peer === undefined) return;
-    setTimeout(() => exitWith(1, `${name} did not stop within ${closeMsMax / 1000} s`), closeMsMax).unref();
+    setTimeout(() => exitWith(1, `${name} did not stop within ${peerCloseMsMax / 1000} s`), peerCloseMsMax).unref();
     peer.close().then(
       () => exitWith(0),
       (error: unknown) => exitWith(1, `${name} did not stop cleanly: ${failureText(error)}`),

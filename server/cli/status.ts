@@ -2,6 +2,7 @@
  * `chorus status`: asks every peer for its `/status`, prints them side by side, and says whether they are identical.
  */
 import { setTimeout as delay } from "node:timers/promises";
+import { statusMsMax } from "../../protocol/limits.ts";
 import { parseStatus, type StatusLink, type StatusReport } from "../../protocol/status.ts";
 import { type HostPort, hostPortToText } from "../config.ts";
 import { failureText } from "./failure.ts";
@@ -10,7 +11,6 @@ import { bytesToText, countToText, durationToText } from "./sizes.ts";
 import { type Cell, tableToText, visible } from "./table.ts";
 import { type Probe, type Verdict, verdictExitCode, verdictOf } from "./verdict.ts";
 
-const askMsMax = 2000;
 const watchIntervalMs = 1000;
 
 export interface StatusOptions {
@@ -36,7 +36,7 @@ export const runStatus = async ({ peers, json, watch }: StatusOptions): Promise<
 const probe = async (peer: HostPort): Promise<Probe> => {
   const address = hostPortToText(peer);
   try {
-    const { statusCode, body } = await httpGet(peer, "/status", askMsMax);
+    const { statusCode, body } = await httpGet(peer, "/status", statusMsMax);
     if (statusCode !== 200) return { address, why: `answered ${statusCode} to /status` };
     const parsed = parseStatus(JSON.parse(body));
     return parsed.ok

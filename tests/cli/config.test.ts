@@ -171,7 +171,7 @@ describe("secret files", () => {
     }
     for (const mode of [0o600, 0o400]) {
       chmodSync(file, mode);
-      assert.equal(load({ secretFile: file }).secret, secret);
+      assert.deepEqual(load({ secretFile: file }).secrets, [Buffer.from(secret)]);
     }
   });
 
@@ -182,18 +182,21 @@ describe("secret files", () => {
     writeFileSync(passwordFile, "correct horse\n", { mode: 0o600 });
     assert.match(refusal({ bind: "0.0.0.0", secretFile }), /needs both/);
     const loaded = loadConfig({ flags: { bind: "0.0.0.0", secretFile, passwordFile }, env: {} });
-    assert.equal(loaded.config.secret, secret);
+    assert.deepEqual(loaded.config.secrets, [Buffer.from(secret)]);
     assert.equal(loaded.config.password, "correct horse");
     const shown = printedConfig(loaded) + [...loaded.config.parameters].join();
     assert(!shown.includes(secret) && !shown.includes("correct horse"));
   });
 
-  test("too short, and more than one line", (t) => {
+  test("too short, and more lines than have a use: one password, two secrets while one replaces the other", (t) => {
     const file = join(tempDirectory(t), "secret");
     writeFileSync(file, "short\n", { mode: 0o600 });
     assert.match(refusal({ secretFile: file }), /holds 5 characters, expected 16 to 1024/);
     writeFileSync(file, `${secret}\n${secret}\n`);
-    assert.match(refusal({ secretFile: file }), /more than one line/);
+    assert.equal(load({ secretFile: file }).secrets.length, 2);
+    assert.match(refusal({ passwordFile: file }), /has 2 lines, expected 1 at most/);
+    writeFileSync(file, `${secret}\n\n${secret}\n`);
+    assert.match(refusal({ secretFile: file }), /has 3 lines, expected 2 at most/);
   });
 });
 

@@ -9,6 +9,7 @@ import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "no
 import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve as resolvePath } from "node:path";
+import { controlAnswerMsMax, controlLineBytesMax } from "../../../protocol/limits.ts";
 import { CommandFailure, failureText } from "../failure.ts";
 
 export const clusterActions = ["stop", "kill", "start", "pause", "resume"] as const;
@@ -44,9 +45,6 @@ export interface ClusterRecord {
 }
 
 const recordFile = (directory: string): string => join(directory, "cluster.json");
-const lineBytesMax = 4096;
-/** A clean stop may take its 30 s; the answer comes after it. */
-const answerMsMax = 60_000;
 /** What a unix socket's path may have, less the closing zero: 108 on Linux, 104 elsewhere. */
 const socketPathBytesMax = 103;
 
@@ -110,7 +108,7 @@ export const openControl = async (
     socket.setEncoding("utf8");
     socket.on("data", (chunk: string) => {
       text += chunk;
-      if (text.length > lineBytesMax) socket.destroy();
+      if (text.length > controlLineBytesMax) socket.destroy();
       const end = text.indexOf("\n");
       if (end < 0) return;
       const request = parseRequest(text.slice(0, end));
@@ -164,7 +162,9 @@ export const orderCluster = (directory: string, request: ControlRequest): Promis
     const socket = connect(record.controlSocket);
     let text = "";
     socket.setEncoding("utf8");
-    socket.setTimeout(answerMsMax, () => socket.destroy(new Error(`no answer within ${answerMsMax / 1000} s`)));
+    socket.setTimeout(controlAnswerMsMax, () =>
+      socket.destroy(new Error(`no answer within ${controlAnswerMsMax / 1000} s`)),
+    );
     socket.on("connect", () => socket.write(`${JSON.stringify(request)}\n`));
     socket.on("data", (chunk: string) => {
       text += chunk;

@@ -6,6 +6,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readSync, renameSync, statSync } from "node:fs";
+import { peerLogFileBytesMax } from "../../../protocol/limits.ts";
 import { failureText } from "../failure.ts";
 import { parsePeerMessage } from "../peer-messages.ts";
 import type { PlannedPeer } from "./plan.ts";
@@ -25,8 +26,6 @@ export interface PeerProcess {
   signal(signal: NodeJS.Signals): void;
 }
 
-/** Beyond this a log is set aside as `.log.1` at the next start. */
-const logFileBytesMax = 16 * 1024 * 1024;
 const lastWordsBytesMax = 2000;
 
 export const startPeerProcess = (
@@ -67,7 +66,7 @@ export const startPeerProcess = (
 
 const openLogFile = (path: string): number => {
   const bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  if (bytes > logFileBytesMax) renameSync(path, `${path}.1`);
+  if (bytes > peerLogFileBytesMax) renameSync(path, `${path}.1`);
   return openSync(path, "a", 0o640);
 };
 

@@ -42,9 +42,6 @@ export interface ClusterPlan {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** One letter a peer. More processes than this on one machine prove nothing. */
-export const clusterPeersMax = 26;
-
 /** Checks everything that can be checked before a process starts. Throws a CommandFailure; leaves nothing behind then. */
 export const planCluster = async (options: ClusterOptions): Promise<ClusterPlan> => {
   const { count, directory, flags } = options;

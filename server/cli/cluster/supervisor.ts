@@ -5,6 +5,7 @@
  * the others do meanwhile. Either all peers come up or none stays.
  */
 import { setTimeout as delay } from "node:timers/promises";
+import { clusterStopMsMax, statusMsMax } from "../../../protocol/limits.ts";
 import { parseStatus } from "../../../protocol/status.ts";
 import { hostPortToText } from "../../config.ts";
 import { CommandFailure, failureText } from "../failure.ts";
@@ -44,8 +45,6 @@ interface ManagedPeer {
   state: PeerState;
 }
 
-/** A peer's own limit for a clean stop, and a little. */
-const stopMsMax = 35_000;
 const readyAskIntervalMs = 50;
 /** After this long without being ready, what it waits for is said; and again each so often. */
 const patienceMs = 10_000;
@@ -125,7 +124,7 @@ export const runCluster = async (options: SupervisorOptions): Promise<number> =>
     running.signal("SIGCONT");
     const inTime = await Promise.race([
       running.ended.then((end) => signal === "SIGKILL" || end.code === 0),
-      delay(stopMsMax, false, { ref: false }),
+      delay(clusterStopMsMax, false, { ref: false }),
     ]);
     if (!inTime && (peer.state as PeerState).kind !== "down") {
       running.signal("SIGKILL");
@@ -243,7 +242,7 @@ const allReady = async (plan: ClusterPlan, peers: readonly ManagedPeer[], given:
   for (const peer of peers) {
     while (!given() && peer.state.kind !== "down" && peer.state.kind !== "paused") {
       const at = { host: plan.host, port: peer.planned.httpPort };
-      const isReady = await httpGet(at, "/readyz", 2000).then(
+      const isReady = await httpGet(at, "/readyz", statusMsMax).then(
         ({ statusCode }) => statusCode === 200,
         () => false,
       );
@@ -259,7 +258,7 @@ const allReady = async (plan: ClusterPlan, peers: readonly ManagedPeer[], given:
 
 const reasonsOf = async (at: { host: string; port: number }): Promise<string> => {
   try {
-    const parsed = parseStatus(JSON.parse((await httpGet(at, "/status", 2000)).body));
+    const parsed = parseStatus(JSON.parse((await httpGet(at, "/status", statusMsMax)).body));
     return parsed.ok ? visible(parsed.status.reasons.join("; ")) : parsed.why;
   } catch (error) {
     return failureText(error);
