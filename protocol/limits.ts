@@ -170,6 +170,8 @@ export const replayBatchBytes = 1024 * 1024;
 /** Bytes and entries of the checkpoint handed out at once: bounds the pause per batch and the memory held by it. */
 export const checkpointBatchBytes = 256 * 1024;
 export const checkpointBatchEntries = 1000;
+/** Less free space than this at a start is warned of. */
+export const diskFreeBytesLow = 512 * 1024 * 1024;
 
 if (logRecordBytesMax < frameBytesMax) throw new Error("a log record must hold one whole frame");
 
@@ -192,3 +194,6 @@ export const controlLineBytesMax = 4096;
 export const controlAnswerMsMax = clusterStopMsMax + 25_000;
 /** A peer's log file of `npm start` beyond this is set aside as `.log.1` at its next start. */
 export const peerLogFileBytesMax = 16 * 1024 * 1024;
+if (replyBytesSoft >= replyBytesMax) throw new Error("the soft output limit must be below the hard one");
+if (replyBytesMax < 2 * valueBytesMax) throw new Error("a client must be able to read the longest value");
+if (unauthenticatedConnectionsMax >= connectionsMax) throw new Error("strangers must leave room for clients");

@@ -248,7 +248,6 @@ export class Connection implements Session, Releasable {
         this.#socket.resume();
       }
     } else {
-      parser.retain();
       if (!this.#readingPaused && parser.bufferedBytes > this.#owner.limits.queuedInputBytesMax) {
         this.#readingPaused = true;
         this.#socket.pause();

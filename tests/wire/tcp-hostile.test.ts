@@ -74,8 +74,9 @@ test("the large budgets hold from the command behind AUTH on, and the small ones
   client.send(encode("AUTH", "secret") + long);
   await until(() => client.receivedBytes === 5 + 8 + 20_000 + 2, "the echo");
   assert.equal(port.unauthenticatedCount, 0);
-  client.received = "";
-  client.send(encode("AUTH", "wrong") + long);
+  await client.ask(encode("AUTH", "wrong"), "-WRONGPASS invalid\r\n");
+  assert.equal(port.unauthenticatedCount, 1);
+  client.send(long);
   assert.equal(await client.end(), `-WRONGPASS invalid\r\n${protocolError("unauthenticated bulk length")}`);
 });
 
@@ -141,9 +142,10 @@ test("connections are capped, unauthenticated ones by a cap of their own", async
   const { connect, port } = await openPort(t, { password: "secret", limits });
   const full = "-ERR max number of clients reached\r\n";
   const first = await connect();
-  await connect();
+  const second = await connect();
   assert.equal(await (await connect()).end(), full, "two have yet to authenticate");
   await first.ask(encode("AUTH", "secret"), "+OK\r\n");
+  await second.ask(encode("AUTH", "secret"), "+OK\r\n");
   const third = await connect();
   await until(() => port.connectionCount === 3, "a third");
   assert.equal(await (await connect()).end(), full, "three in all");
@@ -151,6 +153,7 @@ test("connections are capped, unauthenticated ones by a cap of their own", async
   third.socket.destroy();
   await until(() => port.connectionCount === 2, "room");
   await connect();
+  assert.equal(port.unauthenticatedCount, 1);
   await until(() => port.connectionCount === 3, "the room to be taken");
 });
 
