@@ -177,10 +177,9 @@ if (logRecordBytesMax < frameBytesMax) throw new Error("a log record must hold o
 
 // ---- Command line and cluster script --------------------------------------------------------------------------------
 
-/** Characters of a peer secret and of a client password. Outside: the peer does not start. */
-export const secretCharactersMin = 16;
-export const passwordCharactersMin = 8;
-export const secretCharactersMax = 1024;
+/** A client password. Outside: the peer does not start. */
+export const passwordBytesMin = 8;
+export const passwordBytesMax = 1024;
 /** Peers that one `npm start` runs, named a to z. More: refused. */
 export const clusterPeersMax = 26;
 /** What a peer may take to stop cleanly. Then the process ends with exit code 1; its parent waits a little longer. */

@@ -50,7 +50,9 @@ export interface Log {
   append(records: readonly LogRecord[]): void;
   /** Resolves when everything appended before the call is on disk. Group commit: never two syncs at once. */
   sync(): Promise<void>;
-  /** Up to about `bytesMax` bytes of records from `from` on, at least one if there is one. Rejects if `from` was trimmed. */
+  /** On disk when it returns; the process waits. Only for what cannot go on without: a clock ceiling after a standstill. */
+  syncBlocking(): void;
+  /** Up to about `bytesMax` bytes of records from `from` on, at least one if there is one. Rejects with LogTrimmed. */
   read(from: Lsn, bytesMax: number): Promise<readonly StoredRecord[]>;
   /** Deletes whole segments that hold only records below `lsn`. */
   trim(lsn: Lsn): Promise<void>;
@@ -75,6 +77,16 @@ export interface Storage {
   /** All records from `from` on, in order, in batches: for recovery. */
   replay(from: Lsn): AsyncIterable<readonly StoredRecord[]>;
   close(): Promise<void>;
+}
+
+/** The records asked for are no longer in the log: send the map instead (a transfer). */
+export class LogTrimmed extends RangeError {
+  readonly firstLsn: Lsn;
+  constructor(from: Lsn, firstLsn: Lsn) {
+    super(`the log begins at record ${firstLsn}; record ${from} was trimmed`);
+    this.name = "LogTrimmed";
+    this.firstLsn = firstLsn;
+  }
 }
 
 /** Damage, a failed write or sync, a directory in use. `code` is stable; the message says what to do. */
