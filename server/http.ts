@@ -92,7 +92,8 @@ export const createHttpServer = (options: HttpOptions): Server => {
 /** Rejects with an Error of one clear line. */
 export const listenHttp = (server: Server, where: { host: string; port: number }): Promise<AddressInfo> =>
   new Promise((resolve, reject) => {
-    const onError = (error: NodeJS.ErrnoException): void => reject(new Error(listenFailureText(error, where), { cause: error }));
+    const onError = (error: NodeJS.ErrnoException): void =>
+      reject(new Error(listenFailureText(error, where), { cause: error }));
     server.once("error", onError);
     server.listen(where.port, where.host, () => {
       server.off("error", onError);

@@ -45,7 +45,10 @@ export class Gate {
       return { status: 429, message: "too many failed handshakes from this address" };
     }
     const waitingHere = this.#waiting.get(address) ?? 0;
-    if (this.#waitingAll >= this.#options.unauthenticatedMax || waitingHere >= this.#options.unauthenticatedPerAddressMax) {
+    if (
+      this.#waitingAll >= this.#options.unauthenticatedMax ||
+      waitingHere >= this.#options.unauthenticatedPerAddressMax
+    ) {
       return { status: 503, message: "too many connections wait to authenticate" };
     }
     return undefined;

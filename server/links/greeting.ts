@@ -70,12 +70,12 @@ export const greet = (options: GreetingOptions): void => {
   const onMessage = (data: RawData, isBinary: boolean): void => {
     // Never fragments or an ArrayBuffer: binaryType is left at its default.
     const bytes = data as Buffer;
+    if (drops("in")) return;
     if (isBinary) return follow(handshake.refuse("BAD_MESSAGE", "binary message before authentication"));
     if (bytes.length > handshakeMessageBytesMax) {
       const message = `message of ${bytes.length} bytes before authentication, limit ${handshakeMessageBytesMax}`;
       return follow(handshake.refuse("BAD_MESSAGE", message));
     }
-    if (drops("in")) return;
     const step = handshake.receive(bytes.toString("utf8"));
     // A listener learns from the hello who speaks, so only now can it tell that nothing may come from there.
     if (step.type === "continue" && drops("in")) return;

@@ -251,7 +251,10 @@ export class ListenerHandshake implements Handshake {
 
 /** The id of a cluster that was given none: peers with other peers listed are of another cluster. */
 export const clusterIdOf = (peers: readonly PeerName[]): string =>
-  createHash("sha256").update([...peers].sort().join("\n")).digest("hex").slice(0, 16);
+  createHash("sha256")
+    .update([...peers].sort().join("\n"))
+    .digest("hex")
+    .slice(0, 16);
 
 const secretBytesMin = 16;
 

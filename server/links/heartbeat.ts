@@ -104,7 +104,9 @@ export class Heartbeat {
     const sample = { rttMs, offsetMs: pong.wallMs - (now.wallMs - rttMs / 2) };
     // Two samples that cannot both be right mean that a clock was set: what was measured before is of no use.
     const known = this.clockOffsetMs;
-    const contradicts = this.#samples.some((s) => Math.abs(s.offsetMs - sample.offsetMs) > (s.rttMs + rttMs) / 2 + clockGrainMs);
+    const contradicts = this.#samples.some(
+      (s) => Math.abs(s.offsetMs - sample.offsetMs) > (s.rttMs + rttMs) / 2 + clockGrainMs,
+    );
     if (known !== undefined && contradicts) this.#samples = [];
     this.#samples.push(sample);
     if (this.#samples.length > samplesMax) this.#samples.shift();

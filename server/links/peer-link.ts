@@ -66,7 +66,9 @@ export class PeerLink implements Link {
     this.peer = options.peer;
     this.incarnation = options.incarnation;
     const { remoteAddress, remotePort } = options.socket;
-    this.remoteAddress = remoteAddress?.includes(":") ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`;
+    this.remoteAddress = remoteAddress?.includes(":")
+      ? `[${remoteAddress}]:${remotePort}`
+      : `${remoteAddress}:${remotePort}`;
     this.upAtMs = options.clock.monotonicMs();
     this.#heartbeat = new Heartbeat(options.heartbeat, this.upAtMs);
     this.#onSent = () => this.#onQueueShrunk();
@@ -143,7 +145,9 @@ export class PeerLink implements Link {
 
   #ping(): void {
     const { clock } = this.#options;
-    this.#sendControl(encodeControl(this.#heartbeat.ping({ monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() })));
+    this.#sendControl(
+      encodeControl(this.#heartbeat.ping({ monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() })),
+    );
   }
 
   #sendControl(message: Buffer): void {
@@ -199,7 +203,9 @@ const formatSeconds = (ms: number): string => (ms >= 1000 ? `${Math.round(ms / 1
 /** 1006: no close frame came, so the process died or the network broke. 1005: one without a code. */
 const closeText = (code: number, reason: Buffer): string => {
   if (code === 1006) return "the connection broke";
-  return reason.length > 0 ? `closed by the peer: ${closeReasonOf(reason.toString("latin1"))}` : `closed by the peer (${code})`;
+  return reason.length > 0
+    ? `closed by the peer: ${closeReasonOf(reason.toString("latin1"))}`
+    : `closed by the peer (${code})`;
 };
 
 /** A close frame has room for 123 bytes. */

@@ -335,7 +335,9 @@ export class PeerLinks {
     const old = standing.link;
     if (old !== undefined) {
       old.close(
-        old.incarnation === incarnation ? "replaced by a new connection of the same run" : `replaced by a newer run: ${incarnation}`,
+        old.incarnation === incarnation
+          ? "replaced by a new connection of the same run"
+          : `replaced by a newer run: ${incarnation}`,
       );
       old.flushDown();
     }

@@ -88,9 +88,15 @@ test("two peers of one cluster accept each other, with a secret, without, and wh
     { why: "both orders", dialer: [newSecret, secret], listener: [secret, newSecret] },
   ];
   for (const { why, dialer, listener } of table) {
-    const met = meet({ dialer: { secrets: dialer, incarnation: run(7) }, listener: { secrets: listener, incarnation: run(9) } });
+    const met = meet({
+      dialer: { secrets: dialer, incarnation: run(7) },
+      listener: { secrets: listener, incarnation: run(9) },
+    });
     assert.deepEqual(met.dialer, { type: "accepted", peer: "b", incarnation: run(9) }, why);
-    assert.ok(met.listener.type === "accepted" && met.listener.peer === "a" && met.listener.incarnation === run(7), why);
+    assert.ok(
+      met.listener.type === "accepted" && met.listener.peer === "a" && met.listener.incarnation === run(7),
+      why,
+    );
   }
 });
 
@@ -99,10 +105,20 @@ test("each reason to refuse has its code, and both ends learn it", () => {
   const taken: Admission = () => ({ code: "NAME_TAKEN", message: "two of them" });
   const table: [why: string, code: string, by: "dialer" | "listener", meeting: Meeting][] = [
     ["another cluster", "WRONG_CLUSTER", "listener", { dialer: { clusterId: "other" } }],
-    ["not listed", "UNKNOWN_PEER", "listener", { dialer: { name: name("aa"), peers: [name("a"), name("aa"), name("b"), name("c")] } }],
+    [
+      "not listed",
+      "UNKNOWN_PEER",
+      "listener",
+      { dialer: { name: name("aa"), peers: [name("a"), name("aa"), name("b"), name("c")] } },
+    ],
     ["another list", "PEERS_DIFFER", "listener", { dialer: { peers: [name("a"), name("b")] } }],
     ["the greater name dials", "WRONG_PEER", "listener", { dialer: { name: name("c") } }],
-    ["same name, other run", "NAME_TAKEN", "listener", { dialer: { name: name("b"), incarnation: run(2) }, expects: "c" }],
+    [
+      "same name, other run",
+      "NAME_TAKEN",
+      "listener",
+      { dialer: { name: name("b"), incarnation: run(2) }, expects: "c" },
+    ],
     ["dialed itself", "WRONG_PEER", "listener", { dialer: { name: name("b") }, expects: "c" }],
     ["another peer answers", "WRONG_PEER", "dialer", { expects: "c" }],
     ["dialer has no secret", "SECRET_MISSING", "listener", { dialer: { secrets: [] } }],
@@ -135,7 +151,18 @@ test("a refusal that names a newest run counts only with its mac", () => {
 });
 
 test("whoever meddles with any field of the handshake breaks it", () => {
-  const fields = ["clusterId", "name", "incarnation", "nonce", "peers", "auth", "mac", "macs", "protocolVersion", "type"];
+  const fields = [
+    "clusterId",
+    "name",
+    "incarnation",
+    "nonce",
+    "peers",
+    "auth",
+    "mac",
+    "macs",
+    "protocolVersion",
+    "type",
+  ];
   let changed = 0;
   for (const side of ["dialer", "listener"] as const) {
     for (const field of fields) {
@@ -213,7 +240,12 @@ test("anything but the next message is refused and never throws", () => {
     ["an incarnation that is none", "BAD_MESSAGE", undefined, hello.replace(run(1), "Z")],
     ["a short nonce", "BAD_MESSAGE", undefined, hello.replace("01".repeat(32), "01")],
     ["too long", "BAD_MESSAGE", undefined, hello + " ".repeat(handshakeMessageBytesMax)],
-    ["65 peers", "BAD_MESSAGE", undefined, hello.replace('"a","b","c"', Array.from({ length: 65 }, (_, i) => `"p${i}"`).join())],
+    [
+      "65 peers",
+      "BAD_MESSAGE",
+      undefined,
+      hello.replace('"a","b","c"', Array.from({ length: 65 }, (_, i) => `"p${i}"`).join()),
+    ],
     ["a later version", "UNKNOWN_VERSION", undefined, '{"type":"hello","protocolVersion":2,"shape":"unknown"}'],
     ["an earlier version", "UNKNOWN_VERSION", undefined, hello.replace('"protocolVersion":1', '"protocolVersion":0')],
     ["proof first", "BAD_MESSAGE", undefined, proof],
@@ -227,17 +259,35 @@ test("anything but the next message is refused and never throws", () => {
     if (first !== undefined) assert.equal(listener.receive(first).type, "continue", why);
     const step = listener.receive(then);
     assert.equal(verdict(step), `${code} by us`, why);
-    assert.ok(step.send !== undefined && step.send.length < handshakeMessageBytesMax && parseHandshakeMessage(step.send).ok, why);
+    assert.ok(
+      step.send !== undefined && step.send.length < handshakeMessageBytesMax && parseHandshakeMessage(step.send).ok,
+      why,
+    );
   }
-  for (const [why, text] of [["accept before challenge", accept], ["hello", hello], ["proof", proof], ["garbage", "\u0000"]] as const) {
-    const dialer = new DialerHandshake({ identity: identity("a"), peer: name("b"), nonce: Buffer.alloc(32, 1), admit: everybody });
+  for (const [why, text] of [
+    ["accept before challenge", accept],
+    ["hello", hello],
+    ["proof", proof],
+    ["garbage", "\u0000"],
+  ] as const) {
+    const dialer = new DialerHandshake({
+      identity: identity("a"),
+      peer: name("b"),
+      nonce: Buffer.alloc(32, 1),
+      admit: everybody,
+    });
     dialer.open();
     assert.equal(verdict(dialer.receive(text)), "BAD_MESSAGE by us", why);
   }
 });
 
 test("a refusal with a code of a later version is shown as it is told", () => {
-  const dialer = new DialerHandshake({ identity: identity("a"), peer: name("b"), nonce: Buffer.alloc(32, 1), admit: everybody });
+  const dialer = new DialerHandshake({
+    identity: identity("a"),
+    peer: name("b"),
+    nonce: Buffer.alloc(32, 1),
+    admit: everybody,
+  });
   const step = dialer.receive('{"type":"refuse","code":"TOO_TIRED","message":"come back later"}');
   assert.ok(step.type === "refused");
   assert.deepEqual([step.refused.code, step.refused.message, step.send], ["BAD_MESSAGE", "come back later", undefined]);
@@ -245,7 +295,10 @@ test("a refusal with a code of a later version is shown as it is told", () => {
 
 test("a secret file holds one or two long lines, and what is wrong with one is said without quoting it", () => {
   assert.deepEqual(parseSecrets("0123456789abcdef\n").map(String), ["0123456789abcdef"]);
-  assert.deepEqual(parseSecrets("0123456789abcdef\r\n\r\nfedcba9876543210").map(String), ["0123456789abcdef", "fedcba9876543210"]);
+  assert.deepEqual(parseSecrets("0123456789abcdef\r\n\r\nfedcba9876543210").map(String), [
+    "0123456789abcdef",
+    "fedcba9876543210",
+  ]);
   for (const [text, message] of [
     ["", "the secret file is empty"],
     ["0123456789abcde", "a secret of 15 bytes is too short, at least 16 are needed"],

@@ -3,7 +3,15 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { type Incarnation, type PeerName, parseIncarnation, parsePeerName } from "../../protocol/words.ts";
-import { clusterIdOf, type Link, type LinkEvents, LinkFaults, type LinkTiming, PeerLinks, type PeerLinksOptions } from "../../server/links/index.ts";
+import {
+  clusterIdOf,
+  type Link,
+  type LinkEvents,
+  LinkFaults,
+  type LinkTiming,
+  PeerLinks,
+  type PeerLinksOptions,
+} from "../../server/links/index.ts";
 
 export const name = (text: string): PeerName => parsePeerName(text) ?? fail(`not a peer name: ${text}`);
 /** Greater numbers are newer runs. */
@@ -15,8 +23,9 @@ const fail = (why: string): never => {
 
 export const quickTiming: LinkTiming = {
   heartbeatIntervalMs: 25,
-  deadAfterMs: 200,
-  handshakeTimeoutMs: 300,
+  // Long enough for a machine that is busy with other tests.
+  deadAfterMs: 3000,
+  handshakeTimeoutMs: 5000,
   backoffBaseMs: 5,
   backoffCapMs: 40,
   steadyAfterMs: 100,
@@ -102,7 +111,8 @@ export const startPeer = (options: TestPeerOptions): TestPeer => {
       if (peer.onMessage !== undefined) peer.onMessage(link, message);
       else peer.messages.push({ from: link.peer, text: Buffer.from(message).toString("latin1") });
     },
-    onLinkDown: (link, reason) => peer.log.push(`down ${link.peer} ${Number.parseInt(link.incarnation, 36)}: ${reason}`),
+    onLinkDown: (link, reason) =>
+      peer.log.push(`down ${link.peer} ${Number.parseInt(link.incarnation, 36)}: ${reason}`),
     onLinkWritable: () => {
       peer.writables += 1;
     },
@@ -162,7 +172,11 @@ export const upgradeRequest = (path = "/peer", ...headers: string[]): string =>
   ].join("\r\n");
 
 /** A WebSocket frame from a client, with a zero mask. */
-export const frame = (opcode: number, payload: Uint8Array | string, options: { fin?: boolean; claim?: bigint } = {}): Buffer => {
+export const frame = (
+  opcode: number,
+  payload: Uint8Array | string,
+  options: { fin?: boolean; claim?: bigint } = {},
+): Buffer => {
   const body = typeof payload === "string" ? Buffer.from(payload) : Buffer.from(payload);
   const first = (options.fin === false ? 0 : 0x80) | opcode;
   const claimed = options.claim ?? BigInt(body.length);

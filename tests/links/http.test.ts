@@ -54,13 +54,16 @@ interface Answer {
 const ask = (path: string, options: { method?: string; host?: string } = {}): Promise<Answer> =>
   new Promise((resolve, reject) => {
     const headers = options.host === undefined ? {} : { Host: options.host };
-    const asked = request({ port, host: "127.0.0.1", path, method: options.method ?? "GET", headers, agent: false }, (response) => {
-      let body = "";
-      response.on("data", (chunk: Buffer) => {
-        body += chunk.toString();
-      });
-      response.on("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }));
-    });
+    const asked = request(
+      { port, host: "127.0.0.1", path, method: options.method ?? "GET", headers, agent: false },
+      (response) => {
+        let body = "";
+        response.on("data", (chunk: Buffer) => {
+          body += chunk.toString();
+        });
+        response.on("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }));
+      },
+    );
     asked.on("error", reject);
     asked.end();
   });
@@ -76,12 +79,21 @@ test("/status is JSON, with maps as objects and bigints as strings", async () =>
 });
 
 test("health answers ok, or 503 and each reason, or all checks when asked", async () => {
-  checks = [{ name: "loading", ok: true, detail: "" }, { name: "gate", ok: true, detail: "" }];
+  checks = [
+    { name: "loading", ok: true, detail: "" },
+    { name: "gate", ok: true, detail: "" },
+  ];
   assert.deepEqual(await bodyOf("/readyz"), [200, "ok\n"]);
   assert.deepEqual(await bodyOf("/readyz?verbose"), [200, "[+]loading ok\n[+]gate ok\nreadyz check passed\n"]);
-  checks = [{ name: "loading", ok: true, detail: "" }, { name: "gate", ok: false, detail: "waits for c to answer" }];
+  checks = [
+    { name: "loading", ok: true, detail: "" },
+    { name: "gate", ok: false, detail: "waits for c to answer" },
+  ];
   assert.deepEqual(await bodyOf("/readyz"), [503, "[-]gate failed: waits for c to answer\nreadyz check failed\n"]);
-  assert.deepEqual(await bodyOf("/healthz?verbose"), [503, "[+]loading ok\n[-]gate failed: waits for c to answer\nhealthz check failed\n"]);
+  assert.deepEqual(await bodyOf("/healthz?verbose"), [
+    503,
+    "[+]loading ok\n[-]gate failed: waits for c to answer\nhealthz check failed\n",
+  ]);
   assert.deepEqual(await bodyOf("/livez"), [200, "ok\n"]);
   const head = await ask("/readyz", { method: "HEAD" });
   assert.deepEqual([head.status, head.body], [503, ""]);
@@ -95,7 +107,13 @@ test("unknown paths, methods and failures are JSON errors that tell nothing of t
   status = () => {
     throw new Error("secret detail");
   };
-  for (const [path, method, code] of [["/", "GET", 404], ["/status/../x", "GET", 404], ["/status", "POST", 405], ["/peer", "GET", 426], ["/status", "GET", 500]] as const) {
+  for (const [path, method, code] of [
+    ["/", "GET", 404],
+    ["/status/../x", "GET", 404],
+    ["/status", "POST", 405],
+    ["/peer", "GET", 426],
+    ["/status", "GET", 500],
+  ] as const) {
     const answer = await ask(path, { method });
     assert.equal(answer.status, code, path);
     assert.equal((JSON.parse(answer.body) as { error: { status: number } }).error.status, code);
@@ -144,7 +162,10 @@ test("an upgrade goes to the links on their path and nowhere else", async () => 
 test("more headers than the limit do not harm an upgrade or a request", async () => {
   const many = Array.from({ length: 300 }, (_, i) => `X${i}: 1`);
   const upgrade = upgradeRequest("/peer").replace("Connection:", `${many.join("\r\n")}\r\nConnection:`);
-  for (const text of [upgrade, `GET /livez HTTP/1.1\r\nHost: localhost\r\n${many.join("\r\n")}\r\nConnection: close\r\n\r\n`]) {
+  for (const text of [
+    upgrade,
+    `GET /livez HTTP/1.1\r\nHost: localhost\r\n${many.join("\r\n")}\r\nConnection: close\r\n\r\n`,
+  ]) {
     const socket = await connectRaw(port);
     const said = readToEnd(socket);
     socket.write(text);
@@ -154,7 +175,12 @@ test("more headers than the limit do not harm an upgrade or a request", async ()
 });
 
 test("a port that cannot be had is one clear line", async () => {
-  const another = createHttpServer({ source: { status, checks: () => [] }, upgrades: new Map(), hosts: [], onError: () => undefined });
+  const another = createHttpServer({
+    source: { status, checks: () => [] },
+    upgrades: new Map(),
+    hosts: [],
+    onError: () => undefined,
+  });
   await assert.rejects(listenHttp(another, { host: "127.0.0.1", port }), {
     message: `HTTP port ${port} on 127.0.0.1 is already in use: stop what uses it, or choose another`,
   });
@@ -163,7 +189,12 @@ test("a port that cannot be had is one clear line", async () => {
 });
 
 test("closing ends idle connections and does not wait for ever", async () => {
-  const another = createHttpServer({ source: { status: () => 1, checks: () => [] }, upgrades: new Map(), hosts: [], onError: () => undefined });
+  const another = createHttpServer({
+    source: { status: () => 1, checks: () => [] },
+    upgrades: new Map(),
+    hosts: [],
+    onError: () => undefined,
+  });
   const where = await listenHttp(another, { host: "127.0.0.1", port: 0 });
   const stuck = await connectRaw(where.port);
   stuck.write("GET /livez HTTP/1.1\r\nHost: lo");

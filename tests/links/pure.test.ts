@@ -8,7 +8,10 @@ import { name, run } from "./harness.ts";
 
 test("the bound of the wait doubles up to the cap, and the wait is anywhere below it", () => {
   const highest = new Backoff({ baseMs: 100, capMs: 2000, random: () => 0.999_999 });
-  assert.deepEqual(Array.from({ length: 7 }, () => highest.nextMs()), [99, 199, 399, 799, 1599, 1999, 1999]);
+  assert.deepEqual(
+    Array.from({ length: 7 }, () => highest.nextMs()),
+    [99, 199, 399, 799, 1599, 1999, 1999],
+  );
   highest.reset();
   assert.equal(highest.nextMs(), 99);
   const lowest = new Backoff({ baseMs: 100, capMs: 2000, random: () => 0 });
@@ -22,7 +25,10 @@ test("a heartbeat measures the round trip and the other clock at its midpoint", 
   const heartbeat = new Heartbeat({ intervalMs: 1000, deadAfterMs: 5000 }, 0);
   const ping = heartbeat.ping({ monotonicMs: 100, wallMs: 1_000_000 });
   // 40 ms there and back; the other clock is 7 s ahead and was read in the middle.
-  heartbeat.onPong({ type: "pong", sequence: ping.sequence, wallMs: 1_007_020 }, { monotonicMs: 140, wallMs: 1_000_040 });
+  heartbeat.onPong(
+    { type: "pong", sequence: ping.sequence, wallMs: 1_007_020 },
+    { monotonicMs: 140, wallMs: 1_000_040 },
+  );
   assert.equal(heartbeat.rttMs, 40);
   assert.equal(heartbeat.clockOffsetMs, 7000);
 });
@@ -39,7 +45,11 @@ test("a pong that stood behind megabytes moves the round trip a little and the c
 
 test("a clock that was set is noticed by the next answer", () => {
   const heartbeat = new Heartbeat({ intervalMs: 1000, deadAfterMs: 5000 }, 0);
-  for (const [atMs, offsetMs] of [[0, 0], [1000, 0], [2000, -60_000]] as const) {
+  for (const [atMs, offsetMs] of [
+    [0, 0],
+    [1000, 0],
+    [2000, -60_000],
+  ] as const) {
     const ping = heartbeat.ping({ monotonicMs: atMs, wallMs: atMs });
     const pong = { type: "pong", sequence: ping.sequence, wallMs: atMs + 5 + offsetMs } as const;
     heartbeat.onPong(pong, { monotonicMs: atMs + 10, wallMs: atMs + 10 });
@@ -96,22 +106,72 @@ test("who is let in, by what was heard before", () => {
   const options = { aliveMs: 5000, disputeMs: 10_000 };
   type Step = readonly ["claim" | "heard" | "left" | "note", number, number, (string | undefined)?];
   const table: { why: string; steps: Step[] }[] = [
-    { why: "a restart", steps: [["claim", 1, 0], ["claim", 2, 10], ["claim", 2, 20]] },
-    { why: "a redial of the same run", steps: [["claim", 1, 0], ["claim", 1, 10]] },
-    { why: "a lost disk and a slow clock: the newer run has left", steps: [["claim", 2, 0], ["left", 2, 10], ["claim", 1, 20, "STALE_INCARNATION"]] },
-    { why: "the newer run is only hearsay", steps: [["note", 2, 0], ["claim", 1, 10, "STALE_INCARNATION"], ["claim", 3, 20]] },
-    { why: "the newer run was long silent", steps: [["claim", 2, 0], ["heard", 2, 1000], ["claim", 1, 7000, "STALE_INCARNATION"]] },
+    {
+      why: "a restart",
+      steps: [
+        ["claim", 1, 0],
+        ["claim", 2, 10],
+        ["claim", 2, 20],
+      ],
+    },
+    {
+      why: "a redial of the same run",
+      steps: [
+        ["claim", 1, 0],
+        ["claim", 1, 10],
+      ],
+    },
+    {
+      why: "a lost disk and a slow clock: the newer run has left",
+      steps: [
+        ["claim", 2, 0],
+        ["left", 2, 10],
+        ["claim", 1, 20, "STALE_INCARNATION"],
+      ],
+    },
+    {
+      why: "the newer run is only hearsay",
+      steps: [
+        ["note", 2, 0],
+        ["claim", 1, 10, "STALE_INCARNATION"],
+        ["claim", 3, 20],
+      ],
+    },
+    {
+      why: "the newer run was long silent",
+      steps: [
+        ["claim", 2, 0],
+        ["heard", 2, 1000],
+        ["claim", 1, 7000, "STALE_INCARNATION"],
+      ],
+    },
     {
       why: "two live ones: neither",
-      steps: [["claim", 1, 0], ["claim", 2, 10], ["claim", 1, 20, "NAME_TAKEN"], ["claim", 2, 30, "NAME_TAKEN"], ["claim", 1, 4000, "NAME_TAKEN"], ["claim", 2, 4100, "NAME_TAKEN"]],
+      steps: [
+        ["claim", 1, 0],
+        ["claim", 2, 10],
+        ["claim", 1, 20, "NAME_TAKEN"],
+        ["claim", 2, 30, "NAME_TAKEN"],
+        ["claim", 1, 4000, "NAME_TAKEN"],
+        ["claim", 2, 4100, "NAME_TAKEN"],
+      ],
     },
     {
       why: "two live ones, then the older is stopped",
-      steps: [["claim", 2, 0], ["claim", 1, 20, "NAME_TAKEN"], ["claim", 2, 9000, "NAME_TAKEN"], ["claim", 2, 10_021]],
+      steps: [
+        ["claim", 2, 0],
+        ["claim", 1, 20, "NAME_TAKEN"],
+        ["claim", 2, 9000, "NAME_TAKEN"],
+        ["claim", 2, 10_021],
+      ],
     },
     {
       why: "two live ones, then the newer is stopped",
-      steps: [["claim", 2, 0], ["claim", 1, 20, "NAME_TAKEN"], ["claim", 1, 5021, "STALE_INCARNATION"]],
+      steps: [
+        ["claim", 2, 0],
+        ["claim", 1, 20, "NAME_TAKEN"],
+        ["claim", 1, 5021, "STALE_INCARNATION"],
+      ],
     },
   ];
   for (const { why, steps } of table) {
@@ -148,7 +208,12 @@ test("the gate bounds who waits and makes who fails wait", () => {
   gate.failed("z", 0);
   gate.failed("z", 0);
   assert.equal(gate.refusal("z", 0), undefined, "two failures are free");
-  for (const [atMs, untilMs] of [[0, 100], [100, 300], [300, 600], [600, 900]] as const) {
+  for (const [atMs, untilMs] of [
+    [0, 100],
+    [100, 300],
+    [300, 600],
+    [600, 900],
+  ] as const) {
     gate.failed("z", atMs);
     assert.equal(gate.refusal("z", untilMs - 1)?.status, 429);
     assert.equal(gate.refusal("z", untilMs), undefined);
