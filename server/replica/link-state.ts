@@ -79,6 +79,8 @@ export interface LinkState {
   /** Fetch as soon as nothing is being installed. */
   fetchLater: boolean;
   digestMismatches: number;
+  /** The last comparison at equal vectors and horizons found equal digests, and nothing moved since. */
+  digestsAgree: boolean;
   /** They asked to be told of our next finished sync. */
   wantsSynced: boolean;
 }
@@ -106,5 +108,6 @@ export const newLinkState = (id: LinkId, peer: PeerName, peerIndex: number, inca
   heardAtMs: 0,
   fetchLater: false,
   digestMismatches: 0,
+  digestsAgree: false,
   wantsSynced: false,
 });

@@ -58,11 +58,13 @@ export class Repairer {
   onDigest(link: LinkState, vv: readonly number[], digest: { horizonMs: number; first: number; second: number } | undefined): void {
     const state = this.#state;
     const { map } = state;
+    link.digestsAgree = false;
     if (digest === undefined || !map.horizonSettled || digest.horizonMs !== map.horizonMs) return;
     if (!equal(state.sealedVv(), vv)) return;
     state.count("digestsCompared");
     if (digest.first === map.digest.root1 && digest.second === map.digest.root2) {
       link.digestMismatches = 0;
+      link.digestsAgree = true;
       return;
     }
     link.digestMismatches++;

@@ -31,7 +31,7 @@ import { type LogRead, OutgoingStreams, type ReadRecord } from "./outgoing.ts";
 import { Purger } from "./purge.ts";
 import { type Comparison, Repairer } from "./repair.ts";
 import { type AppendedRecord, type LinkId, type ReplicaEvent, type ReplicaOptions, ReplicaState, recordType } from "./state.ts";
-import { at, isZero, type ReadonlyVersionVector, setAt, writeVersionVector } from "./version-vector.ts";
+import { at, isZero, meet, type ReadonlyVersionVector, setAt, writeVersionVector } from "./version-vector.ts";
 
 export interface Ready {
   readonly append: readonly AppendedRecord[];
@@ -294,8 +294,7 @@ export class Replica {
     const link = this.#links.get(id);
     if (link === undefined) return;
     const message = decodeLinkMessage(bytes);
-    if (message.kind !== "hello" && !link.ready && message.kind !== "frames") {
-      // Frames may overtake nothing: they only come after the sender heard our hello, hence after its own.
+    if (message.kind !== "hello" && !link.ready) {
       throw new DecodeFault(`${message.kind} before hello`);
     }
     const { state } = this;
@@ -427,9 +426,19 @@ export class Replica {
     }
   }
 
-  /** The log may be trimmed below this. Pinned streams hold it back unless `retentionForced`. */
+  /**
+   * The log may be trimmed below this: behind the last finished checkpoint, what all peers are known to hold on disk, and
+   * what a stream still reads. `retentionForced`: only the checkpoint holds it back; who needs more gets a transfer.
+   */
   trimLsn(retentionForced: boolean): Lsn {
-    return retentionForced ? this.checkpointer.lsn : Math.min(this.checkpointer.lsn, this.#out.pinnedLsn());
+    if (retentionForced) return this.checkpointer.lsn;
+    const { state } = this;
+    let held: ReadonlyVersionVector = state.vv;
+    for (let index = 0; index < state.facts.peers.length; index++) {
+      if (index !== state.selfIndex) held = meet(held, state.facts.newestOf(index)?.vv ?? []);
+    }
+    const heldLsn = state.logIndex.startFor(held) ?? state.logIndex.startLsn;
+    return Math.min(this.checkpointer.lsn, this.#out.pinnedLsn(), heldLsn);
   }
 
   logTrimmed(firstLsn: Lsn): void {

@@ -1,0 +1,327 @@
+/**
+ * The peer as its commands see it: CommandHost over a replica, its links and its turn loop.
+ */
+import { timingSafeEqual } from "node:crypto";
+import { performance } from "node:perf_hooks";
+import type { PeerName } from "../protocol/words.ts";
+import type {
+  CommandHost,
+  ConflictReport,
+  DiffReport,
+  DigestReport,
+  Keyspace,
+  PeerReport,
+  Session,
+  TraceReport,
+} from "./commands/session.ts";
+import type { PeerConfig } from "./config.ts";
+import type { PeerLinks } from "./links/index.ts";
+import type { Conflict, Replica } from "./replica/index.ts";
+import { at, covers, opsAhead, stampToMs } from "./replica/index.ts";
+import type { TurnLoop } from "./turn-loop.ts";
+
+export interface HostParts {
+  readonly config: PeerConfig;
+  readonly version: string;
+  readonly replica: Replica;
+  readonly loop: TurnLoop;
+  readonly links: () => PeerLinks;
+  readonly sessions: () => Iterable<Session>;
+  readonly session: (id: number) => Session | undefined;
+  readonly kill: (session: Session) => void;
+  readonly shutdown: () => void;
+  readonly info: () => ReadonlyMap<string, ReadonlyMap<string, string | number>>;
+  /** Holds the map still across awaits. */
+  readonly exclusively: <Result>(work: () => Promise<Result>) => Promise<Result>;
+}
+
+const flushPerSlice = 2048;
+
+export class PeerHost implements CommandHost {
+  readonly #parts: HostParts;
+  readonly keyspace: Keyspace;
+  readonly peerName: string;
+  readonly version: string;
+  readonly checkPassword: ((user: string, password: string) => boolean) | undefined;
+  readonly #comparisons = new Map<number, (report: DiffReport | undefined) => void>();
+  /** Why writes are not taken; undefined when they are. Kept up by the peer, so that a write only looks. */
+  writesRefused: string | undefined;
+  /** As above, for writes that grow. */
+  growthRefused: string | undefined;
+  readsRefused: string | undefined;
+
+  constructor(parts: HostParts) {
+    this.#parts = parts;
+    this.keyspace = parts.replica.keyspace;
+    this.peerName = parts.config.name;
+    this.version = parts.version;
+    const { password } = parts.config;
+    this.checkPassword =
+      password === undefined ? undefined : (user, given) => user === "default" && sameText(password, given);
+  }
+
+  sessions(): Iterable<Session> {
+    return this.#parts.sessions();
+  }
+
+  session(id: number): Session | undefined {
+    return this.#parts.session(id);
+  }
+
+  kill(session: Session): void {
+    this.#parts.kill(session);
+  }
+
+  writeRefusal(grows: boolean): string | undefined {
+    return this.writesRefused ?? (grows ? this.growthRefused : undefined);
+  }
+
+  readRefusal(): string | undefined {
+    return this.readsRefused;
+  }
+
+  configuration(): ReadonlyMap<string, string> {
+    return this.#parts.config.parameters;
+  }
+
+  info(): ReadonlyMap<string, ReadonlyMap<string, string | number>> {
+    return this.#parts.info();
+  }
+
+  random(): number {
+    return Math.random();
+  }
+
+  wallMs(): number {
+    return this.#parts.loop.nowMs();
+  }
+
+  get lastSeq(): number {
+    return this.#parts.replica.state.lastSeq;
+  }
+
+  heldByPeers(seq: number): number {
+    return this.#parts.replica.peersHolding(seq);
+  }
+
+  async waitForPeers(seq: number, count: number, timeoutMs: number): Promise<number> {
+    const { replica, loop } = this.#parts;
+    const deadlineMs = timeoutMs === 0 ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
+    for (;;) {
+      const held = replica.peersHolding(seq);
+      const leftMs = deadlineMs - performance.now();
+      if (held >= count || leftMs <= 0) return held;
+      // Asked again now and then: a peer may have come back meanwhile.
+      loop.begin();
+      replica.requestSync();
+      await Promise.race([loop.moved(), delay(Math.min(leftMs, 200))]);
+      while (replica.peersHolding(seq) < count && performance.now() < deadlineMs) {
+        const waitedMs = performance.now();
+        await Promise.race([loop.moved(), delay(Math.min(Math.max(0, deadlineMs - waitedMs), 200))]);
+        if (performance.now() - waitedMs >= 190) break;
+      }
+    }
+  }
+
+  /** Deletes what this peer sees, in slices, with the map held still; concurrent writes elsewhere survive. */
+  flushAll(): Promise<void> {
+    const { replica, loop } = this.#parts;
+    return this.#parts.exclusively(async () => {
+      let cursor = 0;
+      do {
+        const keys: string[] = [];
+        replica.keyspace.begin(loop.nowMs());
+        cursor = replica.keyspace.scan(cursor, flushPerSlice, (key) => keys.push(key));
+        for (const key of keys) {
+          replica.keyspace.begin(loop.nowMs());
+          replica.keyspace.delete(key);
+        }
+        await new Promise((resolve) => setImmediate(resolve));
+      } while (cursor !== 0);
+    });
+  }
+
+  shutdown(): void {
+    this.#parts.shutdown();
+  }
+
+  // ---- reports --------------------------------------------------------------------------------------------------------
+
+  peers(): readonly PeerReport[] {
+    const { replica, config } = this.#parts;
+    const { state } = replica;
+    const statuses = new Map(this.#parts.links().status().map((status) => [status.peer as string, status]));
+    const links = new Map([...replica.links()].map((link) => [link.peer as string, link]));
+    state.facts.recount(state.vv);
+    return state.facts.peers.map((name, index): PeerReport => {
+      const counts = state.facts.counts(index);
+      const self = index === state.selfIndex;
+      const status = statuses.get(name);
+      const link = links.get(name);
+      const known = link?.ready === true ? link.known : (state.facts.newestOf(index)?.vv ?? []);
+      const address = config.peers.find((peer) => peer.name === name);
+      const lagOps = self ? 0 : opsAhead(state.vv, known);
+      return {
+        name,
+        self,
+        incarnation: state.facts.view[index] ?? "",
+        state: self ? "up" : linkStateText(status?.state, link?.out.mode, link?.staging !== undefined),
+        address: address === undefined ? "" : `${address.host}:${address.port}`,
+        rttMs: status?.rttMs,
+        clockOffsetMs: status?.clockOffsetMs,
+        lagOps,
+        lagMs: self || lagOps === 0 ? 0 : undefined,
+        queuedBytes: status?.queuedBytes ?? 0,
+        factCounts: counts,
+        tombstonesHeld: counts ? 0 : state.map.tombstoneCount,
+        tombstoneBytesHeld: counts ? 0 : state.map.tombstoneBytes,
+        digest: self ? state.map.digest.text : undefined,
+        gated: self ? state.gated : (link?.theirGate ?? false),
+        note: self ? "" : (status?.why ?? ""),
+      };
+    });
+  }
+
+  conflicts(key: string | undefined): readonly ConflictReport[] {
+    return this.#parts.replica.conflicts(key).map(conflictReport);
+  }
+
+  restoreConflict(id: string): boolean {
+    return this.#parts.replica.restoreConflict(id);
+  }
+
+  trace(key: string): TraceReport | undefined {
+    const { replica, loop } = this.#parts;
+    const { state } = replica;
+    const { map } = state;
+    const ref = map.locate(key);
+    if (ref < 0) return undefined;
+    const cell = map.cellAt(ref);
+    const nowMs = loop.nowMs();
+    // Of a counter the newest part decides: the base, or the total with the highest seq of its origin.
+    const parts: { origin: number; seq: number }[] = [
+      ...(cell.value === undefined ? [] : [{ origin: cell.origin, seq: cell.seq }]),
+      ...cell.totals.map((total) => ({ origin: total.origin, seq: total.seq })),
+    ];
+    const newest = cell.totals.at(-1) ?? cell;
+    const visible = replica.keyspace.has(key);
+    const stampMs = cell.value === undefined ? nowMs : stampToMs(cell.stamp);
+    const holds = (vv: readonly number[]): boolean => parts.every(({ origin, seq }) => seq <= at(vv, origin));
+    return {
+      key,
+      state: visible ? "live" : cell.value === null ? "deleted" : "expired",
+      origin: state.origins.id(newest.origin),
+      dot: state.dotText(newest.origin, newest.seq),
+      stampMs,
+      ageMs: Math.max(0, nowMs - stampMs),
+      expiresAtMs: cell.expiresAtMs,
+      holders: state.facts.peers.map((peer, index) => {
+        if (index === state.selfIndex) return { peer, holds: holds(replica.synced) ? "durable" : "memory" };
+        const fact = state.facts.newestOf(index);
+        if (fact !== undefined && holds(fact.vv)) return { peer, holds: "durable" };
+        for (const link of replica.links()) {
+          if (link.peerIndex !== index || !link.ready) continue;
+          if (holds(link.synced)) return { peer, holds: "durable" };
+          return { peer, holds: holds(link.heard) ? "memory" : "not-yet" };
+        }
+        return { peer, holds: "unknown" };
+      }),
+    };
+  }
+
+  digest(): DigestReport {
+    const { replica } = this.#parts;
+    const { state } = replica;
+    const links = new Map([...replica.links()].map((link) => [link.peer as string, link]));
+    return {
+      digest: state.map.digest.text,
+      keys: state.map.liveCount,
+      versionVector: new Map(state.wire(state.sealedVv())),
+      peers: state.facts.peers
+        .filter((_name, index) => index !== state.selfIndex)
+        .map((peer) => {
+          const link = links.get(peer);
+          if (link === undefined || !link.ready) return { peer, verdict: "no link" };
+          if (link.digestMismatches > 0) return { peer, verdict: "different at equal version vectors" };
+          if (!covers(link.heard, state.vv) || !covers(state.vv, link.heard)) return { peer, verdict: "syncing" };
+          return { peer, verdict: link.digestsAgree ? "identical" : "not compared yet" };
+        }),
+    };
+  }
+
+  diff(peer: string): Promise<DiffReport> {
+    const { replica, loop } = this.#parts;
+    loop.begin();
+    const id = replica.compare(peer as PeerName);
+    if (id === undefined) {
+      const known = replica.state.facts.peers.some((name) => name === peer);
+      return Promise.reject(
+        new Error(known ? `ERR no link to peer '${peer}' now` : `ERR no peer '${peer}' in this cluster`),
+      );
+    }
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#comparisons.delete(id);
+        reject(new Error(`ERR peer '${peer}' did not answer in time`));
+      }, diffTimeoutMs);
+      this.#comparisons.set(id, (report) => {
+        clearTimeout(timer);
+        this.#comparisons.delete(id);
+        if (report === undefined) reject(new Error(`ERR the link to peer '${peer}' ended`));
+        else resolve(report);
+      });
+    });
+  }
+
+  onComparison(comparison: {
+    readonly id: number;
+    readonly identical: boolean;
+    readonly differences: DiffReport["keys"];
+    readonly truncated: boolean;
+  }): void {
+    this.#comparisons.get(comparison.id)?.({
+      identical: comparison.identical,
+      keys: comparison.differences,
+      truncated: comparison.truncated,
+    });
+  }
+}
+
+const diffTimeoutMs = 10_000;
+
+/** `up`, `connecting`, `catching-up`, `transfer`, `down`: one word for people, from the socket and the stream. */
+export const linkStateText = (socket: string | undefined, stream: string | undefined, staging: boolean): string => {
+  if (socket !== "up") return socket ?? "down";
+  if (staging || stream === "scan" || stream === "transfer-log") return "transfer";
+  return stream === "live" ? "up" : "catching-up";
+};
+
+const conflictReport = (conflict: Conflict): ConflictReport => {
+  const side = ({ value, dot, stamp }: Conflict["winner"]): ConflictReport["winner"] => ({
+    value,
+    dot,
+    stampMs: stampToMs(stamp),
+    origin: dot.slice(0, dot.lastIndexOf(":")),
+  });
+  return {
+    id: conflict.id,
+    key: conflict.key,
+    atMs: stampToMs(conflict.loser.stamp),
+    winner: side(conflict.winner),
+    loser: side(conflict.loser),
+    why: conflict.why,
+    restored: conflict.restored,
+  };
+};
+
+const sameText = (a: string, b: string): boolean => {
+  const left = Buffer.from(a, "latin1");
+  const right = Buffer.from(b, "latin1");
+  // Compared with itself on a wrong length, so that the time does not tell the length either.
+  return left.length === right.length ? timingSafeEqual(left, right) : (timingSafeEqual(left, left), false);
+};
+
+const delay = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });

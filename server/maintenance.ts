@@ -1,0 +1,170 @@
+/**
+ * What a peer does beside serving: checkpoints, purging, trimming the log, scans for transfers. All in slices of a few
+ * milliseconds with the event loop between, one thing at a time, so that no client waits for it.
+ */
+import { performance } from "node:perf_hooks";
+import type { Replica } from "./replica/index.ts";
+import type { Storage } from "./storage/storage.ts";
+import type { TurnLoop } from "./turn-loop.ts";
+
+export interface MaintenanceOptions {
+  readonly replica: Replica;
+  readonly storage: Storage;
+  readonly loop: TurnLoop;
+  readonly logRetentionBytes: number;
+  readonly onFailure: (error: unknown) => void;
+  readonly onCheckpoint: (report: { readonly cells: number; readonly tookMs: number }) => void;
+  readonly timing?: Partial<MaintenanceTiming>;
+}
+
+export interface MaintenanceTiming {
+  /** A checkpoint begins when so much was appended since the last began. More: longer restarts. Less: more writing. */
+  readonly checkpointLogBytes: number;
+  /** Or when so long has passed and anything changed. */
+  readonly checkpointIntervalMs: number;
+  /** Or, when deletes wait to be purged, already after this. */
+  readonly checkpointForPurgeMs: number;
+}
+
+export const maintenanceTiming: MaintenanceTiming = {
+  checkpointLogBytes: 128 * 1024 * 1024,
+  checkpointIntervalMs: 60_000,
+  checkpointForPurgeMs: 15_000,
+};
+
+const intervalMs = 250;
+const purgePerSlice = 1024;
+/** Pause between slices: at 256 KiB a slice this writes at most about 50 MB/s and leaves the loop to clients. */
+const betweenSlicesMs = 2;
+
+export class Maintenance {
+  readonly #options: MaintenanceOptions;
+  readonly #timing: MaintenanceTiming;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+  #stopped = false;
+  #lastAppendedBytes = 0;
+  /** Monotonic ms; undefined before the first of this run. */
+  checkpointFinishedAtMs: number | undefined;
+  #checkpointBeganAtMs = performance.now();
+  #lastLsn = 0;
+  #wanted = false;
+
+  constructor(options: MaintenanceOptions) {
+    this.#options = options;
+    this.#timing = { ...maintenanceTiming, ...options.timing };
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => this.#tick(), intervalMs);
+    this.#timer.unref();
+  }
+
+  /** A checkpoint soon, whatever the sizes: after a transfer. */
+  requestCheckpoint(): void {
+    this.#wanted = true;
+  }
+
+  #tick(): void {
+    if (this.#running !== undefined || this.#stopped) return;
+    this.#running = this.#round()
+      .catch((error: unknown) => this.#options.onFailure(error))
+      .finally(() => {
+        this.#running = undefined;
+      });
+  }
+
+  async #round(): Promise<void> {
+    if (this.#checkpointDue()) await this.checkpoint();
+    await this.#purge();
+    await this.#trim();
+  }
+
+  #checkpointDue(): boolean {
+    const { loop, storage, replica } = this.#options;
+    if (this.#wanted) return true;
+    if (storage.log.nextLsn === this.#lastLsn && replica.state.map.candidateCount === 0) return false;
+    const sinceMs = performance.now() - this.#checkpointBeganAtMs;
+    if (loop.counters.appendedBytes - this.#lastAppendedBytes >= this.#timing.checkpointLogBytes) return true;
+    if (replica.state.map.candidateCount > 0 && sinceMs >= this.#timing.checkpointForPurgeMs) return true;
+    return sinceMs >= this.#timing.checkpointIntervalMs;
+  }
+
+  /** One whole checkpoint, in slices. */
+  async checkpoint(): Promise<void> {
+    const { replica, storage, loop, onCheckpoint } = this.#options;
+    const { checkpointer } = replica;
+    const startedMs = performance.now();
+    this.#wanted = false;
+    this.#checkpointBeganAtMs = startedMs;
+    this.#lastAppendedBytes = loop.counters.appendedBytes;
+    loop.flush();
+    checkpointer.begin();
+    this.#lastLsn = storage.log.nextLsn;
+    for (;;) {
+      if (!checkpointer.running) return;
+      const entries = checkpointer.slice();
+      if (entries.length === 0) break;
+      // A cell may show ops that are only in the log's unsynced tail.
+      await loop.flushAndSync();
+      await storage.checkpoint.write(entries);
+      await pause(betweenSlicesMs);
+      if (this.#stopped) return;
+    }
+    await loop.flushAndSync();
+    // An install meanwhile gave the sweep up: begin again next time.
+    if (!checkpointer.running) return;
+    const end = checkpointer.end();
+    await storage.checkpoint.write(end);
+    if (!checkpointer.running) return;
+    const { cells } = checkpointer.finished();
+    this.checkpointFinishedAtMs = performance.now();
+    onCheckpoint({ cells, tookMs: this.checkpointFinishedAtMs - startedMs });
+  }
+
+  async #purge(): Promise<void> {
+    const { replica, storage } = this.#options;
+    if (!replica.purger.begin()) return;
+    while (replica.purger.pending > 0 && !this.#stopped) {
+      const entries = replica.purger.slice(purgePerSlice);
+      if (entries.length > 0) await storage.checkpoint.write(entries);
+      else await pause(0);
+    }
+  }
+
+  async #trim(): Promise<void> {
+    const { replica, storage, logRetentionBytes } = this.#options;
+    const { log } = storage;
+    if (log.segments.length < 2) return;
+    let lsn = replica.trimLsn(false);
+    if (log.bytes > logRetentionBytes) {
+      // Those who are still away then get a transfer. Never past the last finished checkpoint.
+      lsn = Math.max(lsn, this.#retentionLsn());
+    }
+    const before = log.firstLsn;
+    await log.trim(lsn);
+    if (log.firstLsn !== before) replica.logTrimmed(log.firstLsn);
+  }
+
+  /** The LSN from which the newest segments fit the retention. */
+  #retentionLsn(): number {
+    const { replica, storage, logRetentionBytes } = this.#options;
+    const { segments, bytes } = storage.log;
+    const excess = Math.max(1, Math.ceil(((bytes - logRetentionBytes) / bytes) * segments.length));
+    const first = segments[Math.min(excess, segments.length - 1)]?.firstLsn ?? 1;
+    return Math.min(first, replica.trimLsn(true));
+  }
+
+  /** Ends after the slice under way. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearInterval(this.#timer);
+    await this.#running;
+  }
+}
+
+const pause = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    if (ms === 0) setImmediate(resolve);
+    else setTimeout(resolve, ms);
+  });

@@ -1,0 +1,668 @@
+/**
+ * One peer put together from its parts: storage, replica, turn loop, links, ports.
+ *
+ * Start: the HTTP port first (a loading peer says so), then the data is read, the new run's incarnation is made durable,
+ * and only then links and clients are let in. Stop: clients are answered, the log is synced, the links end. Any failure
+ * of the log ends the peer: memory may not outrun disk.
+ */
+import { randomInt } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { monitorEventLoopDelay, performance } from "node:perf_hooks";
+import { Mutex } from "async-mutex";
+import { DecodeFault } from "../protocol/bytes.ts";
+import { conflictBytesMax, diskFreeBytesLow, linkQueueHighBytes } from "../protocol/limits.ts";
+import type { Incarnation, PeerName } from "../protocol/words.ts";
+import type { RunningPeer } from "./cli/peer.ts";
+import { makeExecutor } from "./commands/execute.ts";
+import { hostPortToText, type PeerConfig } from "./config.ts";
+import { PeerHost } from "./host.ts";
+import { closeHttpServer, createHttpServer, type HealthCheck, listenHttp } from "./http.ts";
+import { infoSections } from "./info.ts";
+import { type Link, type LinkEvents, LinkFaults, PeerLinks } from "./links/index.ts";
+import { createLogger, type Logger } from "./logger.ts";
+import { Maintenance, type MaintenanceTiming } from "./maintenance.ts";
+import { TcpPort } from "./ports/tcp.ts";
+import { RateMeter } from "./rate-meter.ts";
+import { recover } from "./recovery.ts";
+import { InvariantError, judgeClock, type Ready, Replica, type ReplicaEvent, stampToMs } from "./replica/index.ts";
+import { statusReport } from "./status-report.ts";
+import { type FileStorage, openFileStorage } from "./storage/open.ts";
+import { LogTrimmed, StorageFailure } from "./storage/storage.ts";
+import { TurnLoop } from "./turn-loop.ts";
+
+/** Facts, digests and clocks are told so often. Less: purging and relaying lag more; more: idle traffic. */
+const heartbeatIntervalMs = 500;
+const tickIntervalMs = 50;
+const fsyncIntervalMs = 1000;
+/** Facts speak of a finished sync, so the log is synced at least so often, whatever --fsync says. */
+const factIntervalMs = 5000;
+const recentBytesMax = 4 * 1024 * 1024;
+/** An event loop that stood still this long is logged. */
+const slowLoopMs = 50;
+const diskCheckIntervalMs = 2000;
+
+export interface PeerOptions {
+  readonly logger?: Logger;
+  readonly maintenance?: Partial<MaintenanceTiming>;
+  readonly wallMs?: () => number;
+  /** Restoring a backup: gate whatever the disk holds. */
+  readonly rolledBack?: boolean;
+}
+
+const packageVersion = (): string => {
+  for (const up of ["../package.json", "../../package.json"]) {
+    try {
+      const { version } = JSON.parse(readFileSync(new URL(up, import.meta.url), "utf8")) as { version?: unknown };
+      if (typeof version === "string") return version;
+    } catch {
+      // From dist/ it lies one level further up.
+    }
+  }
+  return "unknown";
+};
+
+export const runPeer = async (config: PeerConfig, options: PeerOptions = {}): Promise<RunningPeer> => {
+  const peer = new Peer(config, options);
+  try {
+    await peer.open();
+  } catch (error) {
+    await peer.abandon();
+    throw error;
+  }
+  return peer;
+};
+
+class Peer implements RunningPeer, LinkEvents {
+  readonly #config: PeerConfig;
+  readonly #options: PeerOptions;
+  readonly #logger: Logger;
+  readonly #version = packageVersion();
+  readonly #startedAtMs = performance.now();
+  readonly #mapMutex = new Mutex();
+  readonly #replica: Replica;
+  readonly #loopDelay = monitorEventLoopDelay({ resolution: 10 });
+  readonly #rate = new RateMeter();
+  readonly #linksById = new Map<number, Link>();
+  readonly #timers: NodeJS.Timeout[] = [];
+  readonly #faults = new LinkFaults();
+  readonly stopped: Promise<{ readonly code: number; readonly reason: string }>;
+  #onStopped: (end: { readonly code: number; readonly reason: string }) => void = () => {};
+  #storage: FileStorage | undefined;
+  #loop!: TurnLoop;
+  #host!: PeerHost;
+  #executor!: ReturnType<typeof makeExecutor>;
+  #maintenance!: Maintenance;
+  #links: PeerLinks | undefined;
+  #tcp: TcpPort | undefined;
+  #http: ReturnType<typeof createHttpServer> | undefined;
+  #httpPort = 0;
+  #loaded = false;
+  #draining = false;
+  #closing: Promise<void> | undefined;
+  #scanScheduled = false;
+  #lastSessionId = 0;
+  #skew: ReturnType<typeof judgeClock> = { state: "ok" };
+  #diskLow = false;
+  #checkpointBytes = 0;
+  #lastSyncAtMs = 0;
+  /** Links whose queue is above the high-water mark. */
+  readonly #full = new Set<number>();
+
+  constructor(config: PeerConfig, options: PeerOptions) {
+    this.#config = config;
+    this.#options = options;
+    this.#logger = options.logger ?? createLogger(config);
+    this.stopped = new Promise((resolve) => {
+      this.#onStopped = resolve;
+    });
+    this.#replica = new Replica({
+      name: config.name,
+      peers: config.peers.map((peer) => peer.name),
+      clockSkewMaxMs: config.clockSkewMsMax,
+      conflicts: { entriesMax: config.conflictsMax, bytesMax: conflictBytesMax },
+      recentBytesMax,
+    });
+  }
+
+  get tcpPort(): number {
+    return this.#tcp?.port ?? 0;
+  }
+
+  get httpPort(): number {
+    return this.#httpPort;
+  }
+
+  // ---- start --------------------------------------------------------------------------------------------------------
+
+  async open(): Promise<void> {
+    const config = this.#config;
+    const storage = await openFileStorage({ dir: config.dataDirectory, peerName: config.name });
+    this.#storage = storage;
+    for (const warning of storage.warnings) this.#logger.warn(warning);
+    await this.#openHttp();
+    const recovery = await recover(storage, this.#replica, (words) => this.#logger.info(words));
+    this.#loop = new TurnLoop({
+      replica: this.#replica,
+      log: storage.log,
+      fsync: config.fsync,
+      acks: config.acks,
+      onReady: (ready) => this.#onReady(ready),
+      onFailure: (error) => this.#fail(error),
+      ...(this.#options.wallMs === undefined ? {} : { wallMs: this.#options.wallMs }),
+    });
+    await this.#startRun(recovery.firstStart);
+    if (!recovery.firstStart) {
+      this.#logger.info(
+        { cells: recovery.cells, records: recovery.records, ms: Math.round(recovery.tookMs) },
+        `recovered ${this.#replica.state.map.liveCount.toLocaleString("en")} keys`,
+      );
+    }
+    this.#host = new PeerHost({
+      config,
+      version: this.#version,
+      replica: this.#replica,
+      loop: this.#loop,
+      links: () => this.#openLinks(),
+      sessions: () => this.#tcp?.sessions() ?? [],
+      session: (id) => this.#tcp?.session(id),
+      kill: (session) => this.#tcp?.session(session.id)?.kill(),
+      shutdown: () => {
+        this.#end(0, "SHUTDOWN");
+      },
+      info: () => this.#info(),
+      exclusively: (work) => this.#exclusively(work),
+    });
+    this.#executor = makeExecutor(this.#host);
+    this.#maintenance = new Maintenance({
+      replica: this.#replica,
+      storage,
+      loop: this.#loop,
+      logRetentionBytes: config.logRetentionBytes,
+      onFailure: (error) => this.#fail(error),
+      onCheckpoint: ({ cells, tookMs }) =>
+        this.#logger.debug({ cells, ms: Math.round(tookMs) }, "checkpoint finished"),
+      ...(this.#options.maintenance === undefined ? {} : { timing: this.#options.maintenance }),
+    });
+    this.#tcp = new TcpPort({
+      host: config.bind,
+      port: config.tcpPort,
+      execute: this.#executor,
+      turn: this.#loop,
+      requiresAuthentication: config.password !== undefined,
+      nextSessionId: () => ++this.#lastSessionId,
+    });
+    await this.#tcp.open();
+    this.#loaded = true;
+    this.#judge();
+    this.#newLinks();
+    this.#startTimers();
+  }
+
+  /** The new run, durable before anything else is done. `above`: an incarnation known elsewhere, to be surpassed. */
+  async #startRun(firstStart: boolean, above?: Incarnation): Promise<void> {
+    this.#replica.start({
+      nowMs: this.#wallMs(),
+      elapsedMs: performance.now(),
+      random: randomInt(36 ** 4)
+        .toString(36)
+        .padStart(4, "0"),
+      above,
+      bootstrap: this.#config.bootstrap,
+      firstStart,
+      rolledBack: this.#options.rolledBack === true,
+    });
+    const incarnation = await this.#loop.startRun();
+    this.#logger.info({ incarnation }, "run begins");
+  }
+
+  #wallMs(): number {
+    return (this.#options.wallMs ?? Date.now)();
+  }
+
+  async #openHttp(): Promise<void> {
+    const config = this.#config;
+    this.#http = createHttpServer({
+      source: { status: () => this.#status(), checks: () => this.#checks() },
+      upgrades: new Map([
+        [
+          "/peer",
+          (request, socket, head) => {
+            if (this.#links !== undefined) this.#links.handleUpgrade(request, socket, head);
+            else socket.destroy();
+          },
+        ],
+      ]),
+      hosts: [config.advertise.host, ...config.peers.map((peer) => peer.host)],
+      onError: (error) => this.#logger.error({ err: error }, "HTTP request failed"),
+    });
+    const { port } = await listenHttp(this.#http, { host: config.bind, port: config.httpPort });
+    this.#httpPort = port;
+  }
+
+  #openLinks(): PeerLinks {
+    if (this.#links === undefined) throw new Error("links are asked for only once the peer is open");
+    return this.#links;
+  }
+
+  #newLinks(): void {
+    const config = this.#config;
+    this.#links = new PeerLinks({
+      name: config.name,
+      incarnation: this.#replica.state.incarnation,
+      clusterId: config.clusterId,
+      peers: new Map(config.peers.map((peer) => [peer.name, hostPortToText(peer)])),
+      secrets: config.secrets,
+      events: this,
+      faults: this.#faults,
+      onStaleIncarnation: (newest, from) => this.#onStaleIncarnation(newest, from),
+    });
+    this.#links.open();
+  }
+
+  /** Our disk was lost and our clock is behind the run before it: take a newer incarnation, while nothing was written. */
+  #onStaleIncarnation(newest: Incarnation, from: PeerName): void {
+    const { state } = this.#replica;
+    if (state.lastSeq > 0) {
+      this.#end(1, `${from} knows a newer run of ${state.name} (${newest}) than this one, which has already written`);
+      return;
+    }
+    this.#logger.warn({ newest, from }, "a newer run of this peer is known: beginning another, above it");
+    const links = this.#links;
+    this.#links = undefined;
+    Promise.resolve(links?.close("a newer incarnation is taken"))
+      .then(() => this.#startRun(false, newest))
+      .then(() => this.#newLinks())
+      .catch((error: unknown) => this.#fail(error));
+  }
+
+  #every(ms: number, work: () => void): void {
+    this.#timers.push(
+      setInterval(() => {
+        try {
+          work();
+        } catch (error) {
+          this.#fail(error);
+        }
+      }, ms),
+    );
+  }
+
+  #startTimers(): void {
+    const { fsync } = this.#config;
+    this.#loopDelay.enable();
+    this.#every(tickIntervalMs, () => {
+      this.#loop.begin();
+      this.#replica.tick();
+      this.#scan();
+    });
+    this.#every(heartbeatIntervalMs, () => {
+      this.#loop.begin();
+      this.#replica.heartbeat();
+      this.#judge();
+      this.#watchLoop();
+      this.#rate.sample(this.#executor.stats.commands, performance.now());
+    });
+    this.#every(fsyncIntervalMs, () => {
+      const due = performance.now() - this.#lastSyncAtMs >= factIntervalMs;
+      if (!due && (fsync === "never" || !this.#loop.unsynced)) return;
+      this.#lastSyncAtMs = performance.now();
+      this.#loop.requestSync();
+    });
+    this.#every(diskCheckIntervalMs, () => {
+      this.#checkDisk().catch((error: unknown) => this.#fail(error));
+    });
+    this.#maintenance.start();
+  }
+
+  async #checkDisk(): Promise<void> {
+    const storage = this.#storage;
+    if (storage === undefined || this.#closing !== undefined) return;
+    const low = (await storage.freeBytes()) < diskFreeBytesLow;
+    if (low !== this.#diskLow) {
+      this.#diskLow = low;
+      if (low) this.#logger.error("the disk is nearly full: writes are refused until there is room again");
+      else this.#logger.info("the disk has room again: writes are taken");
+      this.#judge();
+    }
+    this.#checkpointBytes = await storage.checkpoint.bytes();
+  }
+
+  #watchLoop(): void {
+    const worstMs = this.#loopDelay.max / 1e6;
+    this.#loopDelay.reset();
+    if (worstMs > slowLoopMs) this.#logger.warn({ ms: Math.round(worstMs) }, "the event loop stood still");
+  }
+
+  // ---- what is refused, and why ---------------------------------------------------------------------------------------
+
+  #judge(): void {
+    const { state } = this.#replica;
+    const config = this.#config;
+    const offsets = (this.#links?.status() ?? []).flatMap(({ peer, clockOffsetMs, state: link }) =>
+      link === "up" && clockOffsetMs !== undefined ? [{ peer, offsetMs: clockOffsetMs }] : [],
+    );
+    const before = this.#skew.state;
+    this.#skew = judgeClock({
+      offsetsMs: offsets,
+      peersCount: config.peers.length,
+      aheadMs: stampToMs(state.clock.last) - this.#wallMs(),
+      skewMaxMs: config.clockSkewMsMax,
+    });
+    if (this.#skew.state !== before) {
+      if (this.#skew.state === "ok") this.#logger.info("clocks agree again");
+      else if (this.#skew.state === "refusing") this.#logger.error(`writes are refused: ${this.#skew.why}`);
+      else this.#logger.warn(this.#skew.why);
+    }
+    const host = this.#host;
+    host.readsRefused = state.gated
+      ? `LOADING this peer's disk was empty or rolled back; it answers once it has caught up with another peer`
+      : undefined;
+    host.writesRefused = this.#draining
+      ? "LOADING this peer is stopping"
+      : this.#skew.state === "refusing"
+        ? `CLOCKSKEW ${this.#skew.why}`
+        : this.#diskLow
+          ? "MISCONF the disk of this peer is nearly full; it takes no writes until there is room"
+          : this.#linksUp() < config.acks
+            ? "NOREPLICAS Not enough good replicas to write."
+            : undefined;
+    host.growthRefused =
+      config.memoryBytesMax > 0 && state.map.bytes > config.memoryBytesMax
+        ? "OOM command not allowed when used memory > 'maxmemory'."
+        : undefined;
+  }
+
+  #linksUp(): number {
+    let up = 0;
+    for (const link of this.#replica.links()) if (link.ready) up++;
+    return up;
+  }
+
+  #checks(): readonly HealthCheck[] {
+    const { gated } = this.#replica.state;
+    return [
+      { name: "loading", ok: this.#loaded, detail: "reading its data" },
+      { name: "gate", ok: !gated, detail: "its disk was empty or rolled back: catching up with another peer" },
+      { name: "draining", ok: !this.#draining, detail: "stopping" },
+      { name: "clock", ok: this.#skew.state !== "refusing", detail: this.#skew.state === "ok" ? "" : this.#skew.why },
+      { name: "disk", ok: !this.#diskLow, detail: "nearly full" },
+    ];
+  }
+
+  // ---- the map's lock -------------------------------------------------------------------------------------------------
+
+  #exclusively<Result>(work: () => Promise<Result>): Promise<Result> {
+    return this.#mapMutex.runExclusive(async () => {
+      let free: () => void = () => {};
+      this.#loop.blocked = new Promise<void>((resolve) => {
+        free = resolve;
+      });
+      try {
+        return await work();
+      } finally {
+        this.#loop.blocked = undefined;
+        free();
+      }
+    });
+  }
+
+  // ---- effects of the replica -------------------------------------------------------------------------------------------
+
+  #onReady(ready: Ready): void {
+    for (const { link, bytes } of ready.send) this.#linksById.get(link)?.send(bytes);
+    for (const { link, reason } of ready.close) this.#linksById.get(link)?.close(reason);
+    for (const { link, from, bytesMax } of ready.reads) this.#readLog(link, from, bytesMax);
+    for (const event of ready.events) this.#onEvent(event);
+    for (const comparison of ready.comparisons) this.#host.onComparison(comparison);
+    if (ready.send.length > 0) this.#watchQueues();
+    if (!this.#scanScheduled && this.#replica.scanning().length > 0) this.#scan();
+  }
+
+  /** A link whose queue is above the high-water mark is left where it stands; onLinkWritable goes on. */
+  #watchQueues(): void {
+    for (const link of this.#linksById.values()) {
+      if (link.queuedBytes > linkQueueHighBytes && !this.#full.has(link.id)) {
+        this.#full.add(link.id);
+        this.#replica.linkBlocked(link.id, true);
+      }
+    }
+  }
+
+  #readLog(linkId: number, from: number, bytesMax: number): void {
+    const storage = this.#storage;
+    if (storage === undefined) return;
+    storage.log.read(from, bytesMax).then(
+      (records) => this.#loggedRead(linkId, records),
+      (error: unknown) => {
+        if (error instanceof LogTrimmed) this.#loggedRead(linkId, undefined);
+        else if (this.#closing === undefined) this.#fail(error);
+      },
+    );
+  }
+
+  #loggedRead(linkId: number, records: Parameters<Replica["logRead"]>[1]): void {
+    try {
+      this.#loop.begin();
+      this.#replica.logRead(linkId, records);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** Scans for transfers: a slice per turn of the event loop, clients between. */
+  #scan(): void {
+    if (this.#scanScheduled || this.#closing !== undefined) return;
+    const links = this.#replica.scanning();
+    if (links.length === 0) return;
+    this.#scanScheduled = true;
+    setTimeout(() => {
+      this.#scanScheduled = false;
+      try {
+        this.#loop.begin();
+        for (const link of this.#replica.scanning()) this.#replica.scanSlice(link);
+        this.#scan();
+      } catch (error) {
+        this.#fail(error);
+      }
+    }, 1);
+  }
+
+  #onEvent(event: ReplicaEvent): void {
+    const logger = this.#logger;
+    switch (event.type) {
+      case "caught-up":
+        return logger.info({ frames: event.frames, ops: event.ops }, `sent ${event.peer} what it lacked`);
+      case "transfer-started":
+        return logger.info(
+          { full: event.full },
+          event.outgoing ? `state transfer to ${event.peer} begins` : `state transfer from ${event.peer} begins`,
+        );
+      case "transfer-installed":
+        this.#maintenance.requestCheckpoint();
+        return logger.info(
+          { cells: event.cells, dropped: event.dropped, full: event.full },
+          `state transfer from ${event.peer} installed`,
+        );
+      case "gate-opened":
+        this.#judge();
+        return logger.info(`takes clients now: ${event.why}`);
+      case "stream-paused":
+        return logger.error(
+          { aheadMs: Math.round(event.aheadMs) },
+          `writes of ${event.origin} are stamped too far ahead of real time: they wait`,
+        );
+      case "digest-mismatch":
+        return logger.error(`digest differs from ${event.peer}'s at equal version vectors: repairing (see DIFF ${event.peer})`);
+      case "repaired":
+        return logger.warn({ keys: event.keys }, `repaired from ${event.peer}`);
+      case "fatal":
+        return this.#end(1, event.reason);
+      default:
+        return event satisfies never;
+    }
+  }
+
+  // ---- links ------------------------------------------------------------------------------------------------------------
+
+  onLinkUp(link: Link): void {
+    this.#linksById.set(link.id, link);
+    this.#logger.info({ address: link.remoteAddress, incarnation: link.incarnation }, `link to ${link.peer} up`);
+    this.#loop.begin();
+    this.#replica.linkUp(link.id, link.peer, link.incarnation);
+  }
+
+  onLinkMessage(link: Link, message: Uint8Array): void {
+    try {
+      this.#loop.begin();
+      this.#replica.receive(link.id, message);
+    } catch (error) {
+      if (!(error instanceof DecodeFault)) return this.#fail(error);
+      this.#logger.error({ peer: link.peer }, `a message of ${link.peer} makes no sense: ${error.message}`);
+      link.close(`bad message: ${error.message}`);
+    }
+  }
+
+  onLinkDown(link: Link, reason: string): void {
+    this.#linksById.delete(link.id);
+    this.#full.delete(link.id);
+    this.#loop.begin();
+    this.#replica.linkDown(link.id);
+    if (this.#closing === undefined) this.#logger.warn(`link to ${link.peer} down: ${reason}`);
+  }
+
+  onLinkWritable(link: Link): void {
+    this.#full.delete(link.id);
+    this.#loop.begin();
+    this.#replica.linkBlocked(link.id, false);
+  }
+
+  onLinkRefused(peer: string, code: string, message: string): void {
+    this.#logger.warn({ code }, `link with ${peer} refused: ${message}`);
+  }
+
+  // ---- reports ------------------------------------------------------------------------------------------------------------
+
+  #alarms(): string[] {
+    const alarms: string[] = [];
+    const { state } = this.#replica;
+    if (this.#skew.state !== "ok") alarms.push(this.#skew.why);
+    if (this.#diskLow) alarms.push("the disk is nearly full");
+    for (const [origin, aheadMs] of this.#replica.pausedOrigins()) {
+      alarms.push(`writes of ${state.origins.id(origin)} wait: stamped ${Math.round(aheadMs)} ms ahead`);
+    }
+    for (const link of this.#replica.links()) {
+      if (link.digestMismatches > 1) alarms.push(`digest differs from ${link.peer}'s at equal version vectors`);
+    }
+    return alarms;
+  }
+
+  #status(): unknown {
+    const storage = this.#storage;
+    const running =
+      this.#loaded && storage !== undefined
+        ? {
+            replica: this.#replica,
+            storage,
+            maintenance: this.#maintenance,
+            peers: this.#links === undefined ? [] : this.#host.peers(),
+            checkpointBytes: this.#checkpointBytes,
+          }
+        : undefined;
+    if (running !== undefined) this.#loop.begin();
+    return statusReport({
+      config: this.#config,
+      version: this.#version,
+      startedAtMs: this.#startedAtMs,
+      tcpPort: this.tcpPort,
+      httpPort: this.#httpPort,
+      running,
+      reasons: this.#checks()
+        .filter((check) => !check.ok)
+        .map((check) => check.detail),
+      alarms: this.#alarms(),
+      opsPerSecond: this.#rate.perSecond,
+      skewState: this.#skew.state,
+    });
+  }
+
+  #info(): ReturnType<typeof infoSections> {
+    const counters = this.#tcp?.counters;
+    const { stats } = this.#executor;
+    return infoSections({
+      config: this.#config,
+      version: this.#version,
+      replica: this.#replica,
+      tcpPort: this.tcpPort,
+      startedAtMs: this.#startedAtMs,
+      clients: this.#tcp?.connectionCount ?? 0,
+      blockedClients: stats.blocked,
+      commands: stats.commands,
+      opsPerSecond: this.#rate.perSecond,
+      keyspaceHits: stats.keyspaceHits,
+      keyspaceMisses: stats.keyspaceMisses,
+      connectionsReceived: counters?.connectionsReceived ?? 0,
+      connectionsRejected: counters?.connectionsRejected ?? 0,
+      inputBytes: counters?.inputBytes ?? 0,
+      outputBytes: counters?.outputBytes ?? 0,
+      linksUp: this.#linksUp(),
+      loading: this.#replica.state.gated,
+      checkpointRunning: this.#replica.checkpointer.running,
+      logBytes: this.#storage?.log.bytes ?? 0,
+    });
+  }
+
+  // ---- end ----------------------------------------------------------------------------------------------------------------
+
+  /** Something is broken that must not be gone on with: no acknowledgement leaves any more. */
+  #fail(error: unknown): void {
+    const ours = error instanceof InvariantError || !(error instanceof StorageFailure);
+    this.#logger.fatal({ err: error }, ours ? "stopping: a bug, or memory that cannot be trusted" : "stopping: the disk failed");
+    this.#onStopped({ code: 1, reason: error instanceof Error ? error.message : String(error) });
+  }
+
+  #end(code: number, reason: string): void {
+    if (code !== 0) {
+      this.#logger.fatal(reason);
+      this.#onStopped({ code, reason });
+      return;
+    }
+    this.close().then(
+      () => this.#onStopped({ code, reason }),
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#logger.info("stopping");
+    this.#draining = true;
+    if (this.#loaded) this.#judge();
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#loopDelay.disable();
+    await this.#tcp?.close();
+    await this.#maintenance?.stop();
+    if (this.#loaded) {
+      // Once more around, so that the last frames leave for the peers before the links end.
+      await this.#loop.flushAndSync();
+      this.#loop.stop();
+    }
+    await this.#links?.close();
+    if (this.#loaded) await this.#loop.flushAndSync();
+    if (this.#http !== undefined) await closeHttpServer(this.#http);
+    await this.#storage?.close();
+    this.#onStopped({ code: 0, reason: "closed" });
+  }
+
+  /** The start failed: let go of what was taken, saying nothing of what fails besides. */
+  async abandon(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
+    await this.#tcp?.close(0).catch(() => undefined);
+    await this.#links?.close().catch(() => undefined);
+    if (this.#http !== undefined) await closeHttpServer(this.#http, 0).catch(() => undefined);
+    await this.#storage?.close().catch(() => undefined);
+  }
+}

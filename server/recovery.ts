@@ -1,0 +1,76 @@
+/**
+ * From a directory to a replica: the checkpoint's entries, then the log from there on, by the same merge.
+ */
+import { ByteReader, DecodeFault } from "../protocol/bytes.ts";
+import { cellPrefix, conflictPrefix, metaKey, originPrefix, readVersionVector, type Replica } from "./replica/index.ts";
+import { type Storage, StorageFailure } from "./storage/storage.ts";
+
+export interface RecoveryReport {
+  /** Nothing was ever stored here. */
+  readonly firstStart: boolean;
+  readonly cells: number;
+  readonly records: number;
+  readonly tookMs: number;
+}
+
+const floorPrefix = Buffer.from("f");
+
+export const recover = async (
+  storage: Storage,
+  replica: Replica,
+  onProgress: (words: string) => void,
+): Promise<RecoveryReport> => {
+  const startedMs = performance.now();
+  const { log, checkpoint } = storage;
+  const progress = everyTwoSeconds(onProgress);
+  let cells = 0;
+  let records = 0;
+  try {
+    for (const prefix of [originPrefix, floorPrefix, metaKey, cellPrefix, conflictPrefix]) {
+      for await (const entries of checkpoint.entries(prefix)) {
+        for (const [key, value] of entries) replica.restoreEntry(key, value);
+        if (prefix === cellPrefix) {
+          cells += entries.length;
+          progress(() => `loading the checkpoint: ${cells.toLocaleString("en")} cells`);
+        }
+      }
+    }
+    const from = replica.state.nextLsn;
+    if (from < log.firstLsn) {
+      throw new StorageFailure(
+        "CORRUPT",
+        `the checkpoint needs the log from record ${from} on, but the log begins at ${log.firstLsn}; restore a backup, or empty the directory and let this peer catch up from the others`,
+      );
+    }
+    replica.restoreSegments(
+      log.segments
+        .filter((segment) => segment.firstLsn < from)
+        .map((segment) => ({
+          lsn: segment.firstLsn,
+          vv: segment.note.length === 0 ? [] : readVersionVector(new ByteReader(segment.note), replica.state.origins),
+        })),
+    );
+    if (from < log.nextLsn) {
+      for await (const batch of storage.replay(from)) {
+        for (const record of batch) replica.replay(record);
+        records += batch.length;
+        progress(() => `replaying the log: ${records.toLocaleString("en")} records`);
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof DecodeFault)) throw error;
+    throw new StorageFailure("CORRUPT", `what is stored cannot be read: ${error.message}`, { cause: error });
+  }
+  const firstStart = replica.state.nextLsn === 1 && cells === 0;
+  replica.recovered(log.firstLsn);
+  return { firstStart, cells, records, tookMs: performance.now() - startedMs };
+};
+
+const everyTwoSeconds = (report: (words: string) => void): ((words: () => string) => void) => {
+  let lastMs = performance.now();
+  return (words) => {
+    if (performance.now() - lastMs < 2000) return;
+    lastMs = performance.now();
+    report(words());
+  };
+};

@@ -1,0 +1,256 @@
+/**
+ * The turn: what happened since the event loop last came round, made durable and let go together.
+ *
+ * Ports run commands and links hand in frames; the first of a turn schedules its end with setImmediate. There the
+ * replica's open frame is sealed, everything is appended to the log in one write, frames leave for the links, and the
+ * replies of the turn go, in order: at once, or when the log is synced (`--fsync always`), or when enough peers hold the
+ * turn's writes on disk (`--acks`). A reply that only read waits behind the turns it may have seen.
+ */
+import { performance } from "node:perf_hooks";
+import type { Incarnation, Lsn } from "../protocol/words.ts";
+import type { Ready, Replica } from "./replica/index.ts";
+import type { Log } from "./storage/storage.ts";
+import type { Releasable, Turn } from "./turn.ts";
+
+export interface TurnLoopOptions {
+  readonly replica: Replica;
+  readonly log: Log;
+  readonly fsync: "always" | "interval" | "never";
+  /** Other peers that must hold a turn's writes on disk before its replies go. */
+  readonly acks: number;
+  /** Sends, closes, events: everything of ready() beside the log. Called after the append. */
+  readonly onReady: (ready: Ready) => void;
+  /** The log failed: nothing may be acknowledged any more. */
+  readonly onFailure: (error: unknown) => void;
+  readonly wallMs?: () => number;
+}
+
+interface HeldReplies {
+  readonly nextLsn: Lsn;
+  readonly seq: number;
+  readonly replies: readonly { readonly connection: Releasable; readonly output: string }[];
+}
+
+/** The ceiling is raised when less than this is left below it, well before anything could run into it. */
+const ceilingMarginMs = 5000;
+
+export class TurnLoop implements Turn {
+  readonly #options: TurnLoopOptions;
+  readonly #replica: Replica;
+  readonly #log: Log;
+  readonly #wallMs: () => number;
+  #nowMs = 0;
+  #inTurn = false;
+  #connections: Releasable[] = [];
+  #held: HeldReplies[] = [];
+  #syncing = false;
+  #syncAgain = false;
+  #syncedNextLsn: Lsn = 1;
+  #raising = false;
+  #failed = false;
+  #stopped = false;
+  #waiters: (() => void)[] = [];
+  /** Set while somebody holds the map still across an await. */
+  blocked: Promise<void> | undefined;
+
+  /** Plain numbers for metrics. */
+  readonly counters = { turns: 0, appendedBytes: 0, syncs: 0, syncMsLast: 0, syncMsMax: 0 };
+
+  constructor(options: TurnLoopOptions) {
+    this.#options = options;
+    this.#replica = options.replica;
+    this.#log = options.log;
+    this.#wallMs = options.wallMs ?? Date.now;
+  }
+
+  nowMs(): number {
+    if (!this.#inTurn) this.begin();
+    return this.#nowMs;
+  }
+
+  /** Begins a turn if none is under way: time is read, the end is scheduled. */
+  begin(): void {
+    if (this.#inTurn) return;
+    this.#inTurn = true;
+    this.#nowMs = this.#wallMs();
+    this.#replica.setTime(this.#nowMs, performance.now());
+    setImmediate(this.#end);
+    if (!this.#replica.hasHeadroom(0)) this.#raiseCeilingNow();
+  }
+
+  /**
+   * The process stood still (SIGSTOP, a suspended machine) for longer than the ceiling reaches: no stamp may be used
+   * before a new one is on disk, so this once the loop waits for the disk.
+   */
+  #raiseCeilingNow(): void {
+    try {
+      const ceiling = this.#replica.raiseCeiling();
+      this.#append(this.#replica.ready());
+      this.#log.syncBlocking();
+      this.#replica.ceilingDurable(ceiling);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  finish(connection: Releasable): void {
+    if (!this.#inTurn) this.begin();
+    this.#connections.push(connection);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    this.#options.onFailure(error);
+  }
+
+  #append(ready: Ready): void {
+    if (ready.append.length > 0) {
+      this.#log.append(ready.append);
+      for (const record of ready.append) this.counters.appendedBytes += record.bytes.length;
+      // The vector now is that of all appended: what the next segment's header has to say.
+      this.#log.rollIfFull(() => this.#replica.segmentNote());
+    }
+    this.#options.onReady(ready);
+  }
+
+  readonly #end = (): void => {
+    if (this.#failed) return;
+    this.counters.turns++;
+    const replica = this.#replica;
+    try {
+      let raised = 0;
+      const ready = replica.ready();
+      const wanted = ready.ceilingWanted;
+      const raise = !this.#raising && !this.#stopped && (wanted > 0 || !replica.hasHeadroom(ceilingMarginMs));
+      this.#append(ready);
+      if (raise) {
+        raised = replica.raiseCeiling(wanted);
+        this.#append(replica.ready());
+      }
+      this.#inTurn = false;
+      this.#takeReplies();
+      if (raise) this.#raiseCeiling(raised);
+      if (ready.syncWanted || this.#options.fsync === "always") {
+        if (this.#log.nextLsn > this.#syncedNextLsn || ready.syncWanted) this.requestSync();
+      }
+      this.#releaseHeld();
+    } catch (error) {
+      this.#fail(error);
+    }
+  };
+
+  #raiseCeiling(ceiling: number): void {
+    this.#raising = true;
+    this.#log.sync().then(
+      () => {
+        this.#raising = false;
+        this.begin();
+        this.#replica.ceilingDurable(ceiling);
+      },
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  #takeReplies(): void {
+    const connections = this.#connections;
+    if (connections.length === 0) return;
+    this.#connections = [];
+    const { fsync, acks } = this.#options;
+    if (this.#held.length === 0 && fsync !== "always" && acks === 0) {
+      for (const connection of connections) connection.release(connection.takeOutput());
+      return;
+    }
+    const replies = connections.map((connection) => ({ connection, output: connection.takeOutput() }));
+    this.#held.push({ nextLsn: this.#log.nextLsn, seq: this.#replica.state.lastSeq, replies });
+    if (acks > 0 && this.#replica.peersHolding(this.#replica.state.lastSeq) < acks) {
+      this.#replica.requestSync();
+      this.begin();
+    }
+  }
+
+  #releaseHeld(): void {
+    const { fsync, acks } = this.#options;
+    while (this.#held.length > 0) {
+      const [first] = this.#held;
+      if (first === undefined) break;
+      if (fsync === "always" && this.#syncedNextLsn < first.nextLsn) break;
+      if (acks > 0 && this.#replica.peersHolding(first.seq) < acks) break;
+      this.#held.shift();
+      for (const { connection, output } of first.replies) connection.release(output);
+    }
+    if (this.#waiters.length > 0) {
+      const waiters = this.#waiters;
+      this.#waiters = [];
+      for (const waiter of waiters) waiter();
+    }
+  }
+
+  /** Syncs the log soon; a sync under way is followed by another. Its end makes a fact. */
+  requestSync(): void {
+    if (this.#syncing) {
+      this.#syncAgain = true;
+      return;
+    }
+    this.#sync().catch((error: unknown) => this.#fail(error));
+  }
+
+  async #sync(): Promise<void> {
+    this.#syncing = true;
+    do {
+      this.#syncAgain = false;
+      this.flush();
+      const token = this.#replica.syncBegin();
+      const startedMs = performance.now();
+      await this.#log.sync();
+      const tookMs = performance.now() - startedMs;
+      this.counters.syncs++;
+      this.counters.syncMsLast = tookMs;
+      this.counters.syncMsMax = Math.max(this.counters.syncMsMax, tookMs);
+      this.begin();
+      this.#syncedNextLsn = token.nextLsn;
+      this.#replica.syncEnd(token);
+      this.#releaseHeld();
+    } while (this.#syncAgain);
+    this.#syncing = false;
+  }
+
+  /** Appends what is pending now, within the turn: for those who are about to sync, or to stop. */
+  flush(): void {
+    this.begin();
+    this.#append(this.#replica.ready());
+  }
+
+  /** Everything applied so far is appended and on disk when it resolves. */
+  async flushAndSync(): Promise<void> {
+    this.flush();
+    const target = this.#log.nextLsn;
+    await this.#log.sync();
+    if (this.#failed) throw new Error(`the log failed before record ${target} was on disk`);
+  }
+
+  /** Resolves when the held replies may have moved: for WAIT. */
+  moved(): Promise<void> {
+    return new Promise((resolve) => this.#waiters.push(resolve));
+  }
+
+  /** Whether anything is appended that no finished sync covers. */
+  get unsynced(): boolean {
+    return this.#log.nextLsn > this.#syncedNextLsn;
+  }
+
+  /** The replica's first records: on disk before anything else is done. */
+  async startRun(): Promise<Incarnation> {
+    this.flush();
+    const token = this.#replica.syncBegin();
+    await this.#log.sync();
+    this.#syncedNextLsn = token.nextLsn;
+    this.#replica.syncEnd(token);
+    return this.#replica.state.incarnation;
+  }
+
+  /** No more ceilings: the run ends. */
+  stop(): void {
+    this.#stopped = true;
+  }
+}
