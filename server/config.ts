@@ -11,10 +11,11 @@
 import { readFileSync, statSync } from "node:fs";
 import { BlockList, isIP, isIPv6 } from "node:net";
 import { z } from "zod";
-import { passwordCharactersMin, peersMax, secretCharactersMax, secretCharactersMin } from "../protocol/limits.ts";
+import { passwordBytesMax, passwordBytesMin, peersMax } from "../protocol/limits.ts";
 import { type PeerName, parsePeerName } from "../protocol/words.ts";
 import { didYouMean, failureText, usageFailure } from "./cli/failure.ts";
 import { parseSize, sizeToText } from "./cli/sizes.ts";
+import { parseSecrets } from "./links/handshake.ts";
 
 export interface HostPort {
   readonly host: string;
@@ -256,18 +257,16 @@ const settingsSchema = z.strictObject({
     summary: "a new cluster: take writes with an empty directory without having heard from the others",
     perPeer: true,
   }),
-  secretFile: text("a file name")
-    .optional()
-    .register(settingMetas, {
-      argument: "FILE",
-      summary: `what peers prove to each other (a line of at least ${secretCharactersMin} characters, two while one replaces the other; mode 600)`,
-      defaultText: "none",
-    }),
+  secretFile: text("a file name").optional().register(settingMetas, {
+    argument: "FILE",
+    summary: "what peers prove to each other; a second line is accepted too, while one replaces the other (mode 600)",
+    defaultText: "none",
+  }),
   passwordFile: text("a file name")
     .optional()
     .register(settingMetas, {
       argument: "FILE",
-      summary: `what clients AUTH with (at least ${passwordCharactersMin} characters; mode 600)`,
+      summary: `what clients AUTH with: one line of at least ${passwordBytesMin} bytes (mode 600)`,
       defaultText: "none",
     }),
   maxMemory: size(0).default(0).register(settingMetas, {
@@ -457,8 +456,8 @@ const loadPeersFile = (path: string): readonly ListedPeer[] => {
   return parsed.data;
 };
 
-/** The lines of a file that only its owner may read. The mode is checked before the content is. */
-const loadSecretFile = (path: string, flag: string, lengthMin: number, linesMax: number): string[] => {
+/** What a file holds that only its owner may read. The mode is checked before the content is. */
+const loadPrivateFile = (path: string, flag: string): string => {
   let mode: number;
   try {
     mode = statSync(path).mode;
@@ -469,17 +468,27 @@ const loadSecretFile = (path: string, flag: string, lengthMin: number, linesMax:
     const octal = (mode & 0o777).toString(8).padStart(3, "0");
     throw usageFailure(`--${flag}: ${path} can be read by others (mode ${octal}); chmod 600 ${path}`);
   }
-  const lines = loadText(path, `--${flag}`)
-    .replace(/\r?\n$/, "")
-    .split(/\r?\n/);
-  if (lines.length > linesMax)
-    throw usageFailure(`--${flag}: ${path} has ${lines.length} lines, expected ${linesMax} at most`);
-  for (const { length } of lines)
-    if (length < lengthMin || length > secretCharactersMax)
-      throw usageFailure(
-        `--${flag}: ${path} holds ${length} characters, expected ${lengthMin} to ${secretCharactersMax} (openssl rand -hex 32 makes a good one)`,
-      );
-  return lines;
+  return loadText(path, `--${flag}`);
+};
+
+const loadSecrets = (path: string): readonly Buffer[] => {
+  try {
+    return parseSecrets(Buffer.from(loadPrivateFile(path, "secret-file"), "latin1").toString());
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw usageFailure(`--secret-file ${path}: ${error.message} (openssl rand -hex 32 makes a good one)`);
+  }
+};
+
+/** One line. Redis's wire is bytes, so the password is too: latin1, as every value here. */
+const loadPassword = (path: string): string => {
+  const password = loadPrivateFile(path, "password-file").replace(/\r?\n$/, "");
+  if (/[\r\n]/.test(password)) throw usageFailure(`--password-file ${path}: more than one line`);
+  if (password.length < passwordBytesMin || password.length > passwordBytesMax)
+    throw usageFailure(
+      `--password-file ${path}: a password of ${password.length} bytes, expected ${passwordBytesMin} to ${passwordBytesMax}`,
+    );
+  return password;
 };
 
 const loopback = new BlockList();
@@ -513,10 +522,8 @@ const resolveConfig = (
   if (settings.acks > peers.length - 1)
     throw usageFailure(`--acks ${settings.acks} can never be met: there are ${peers.length - 1} other peers`);
 
-  const { secretFile, passwordFile } = settings;
-  const secrets = secretFile === undefined ? [] : loadSecretFile(secretFile, "secret-file", secretCharactersMin, 2);
-  const [password] =
-    passwordFile === undefined ? [] : loadSecretFile(passwordFile, "password-file", passwordCharactersMin, 1);
+  const secrets = settings.secretFile === undefined ? [] : loadSecrets(settings.secretFile);
+  const password = settings.passwordFile === undefined ? undefined : loadPassword(settings.passwordFile);
   if (!isLoopback(settings.bind) && (secrets.length === 0 || password === undefined))
     throw usageFailure(
       `--bind ${settings.bind} is open to the network and needs both --secret-file and --password-file; ` +
@@ -535,7 +542,7 @@ const resolveConfig = (
     fsync: settings.fsync,
     acks: settings.acks,
     bootstrap: settings.bootstrap,
-    secrets: secrets.map((secret) => Buffer.from(secret, "latin1")),
+    secrets,
     password,
     memoryBytesMax: settings.maxMemory,
     clockSkewMsMax: settings.maxClockSkew,

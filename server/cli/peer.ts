@@ -7,22 +7,13 @@
  */
 import { peerCloseMsMax } from "../../protocol/limits.ts";
 import type { LoadedConfig, PeerConfig } from "../config.ts";
-import { CommandFailure, failureText } from "./failure.ts";
+import type { RunningPeer, RunPeer } from "../running-peer.ts";
+import { failureText } from "./failure.ts";
 import { heapIsSet, runAgainWithHeap } from "./heap.ts";
 import { type PeerMessage, readyLine } from "./peer-messages.ts";
 import { onStopSignals } from "./signals.ts";
 
-/** What server/peer.ts gives back: a peer that serves. */
-export interface RunningPeer {
-  readonly tcpPort: number;
-  readonly httpPort: number;
-  /** Answers what was taken, syncs the log, leaves the links. Twice is fine. */
-  close(): Promise<void>;
-  /** Resolves when the peer has ended, of its own accord or by close(). */
-  readonly stopped: Promise<{ readonly code: number; readonly reason: string }>;
-}
-
-export type RunPeer = (config: PeerConfig) => Promise<RunningPeer>;
+export type { RunningPeer } from "../running-peer.ts";
 
 /** Does not return: the process ends with the peer. */
 export const runPeerProcess = async ({ config }: LoadedConfig, runPeer: RunPeer): Promise<void> => {
@@ -87,8 +78,6 @@ const startFailureText = (error: unknown, config: PeerConfig): string => {
 
 /** The command: server/peer.ts is loaded only now, so that help and mistakes are quick. */
 export const peerCommand = async (loaded: LoadedConfig): Promise<void> => {
-  const module = "../peer.ts";
-  const { runPeer } = (await import(module)) as { readonly runPeer?: RunPeer };
-  if (runPeer === undefined) throw new CommandFailure("this build has no peer");
+  const { runPeer } = await import("../peer.ts");
   await runPeerProcess(loaded, runPeer);
 };

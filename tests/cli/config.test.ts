@@ -191,12 +191,13 @@ describe("secret files", () => {
   test("too short, and more lines than have a use: one password, two secrets while one replaces the other", (t) => {
     const file = join(tempDirectory(t), "secret");
     writeFileSync(file, "short\n", { mode: 0o600 });
-    assert.match(refusal({ secretFile: file }), /holds 5 characters, expected 16 to 1024/);
+    assert.match(refusal({ secretFile: file }), /a secret of 5 bytes is too short, at least 16/);
+    assert.match(refusal({ passwordFile: file }), /a password of 5 bytes, expected 8 to 1024/);
     writeFileSync(file, `${secret}\n${secret}\n`);
     assert.equal(load({ secretFile: file }).secrets.length, 2);
-    assert.match(refusal({ passwordFile: file }), /has 2 lines, expected 1 at most/);
-    writeFileSync(file, `${secret}\n\n${secret}\n`);
-    assert.match(refusal({ secretFile: file }), /has 3 lines, expected 2 at most/);
+    assert.match(refusal({ passwordFile: file }), /more than one line/);
+    writeFileSync(file, `${secret}\n${secret}\n${secret}\n`);
+    assert.match(refusal({ secretFile: file }), /3 lines, limit 2/);
   });
 });
 

@@ -5,9 +5,10 @@
  */
 import { createServer } from "node:http";
 import { Command } from "commander";
-import { type RunPeer, runPeerProcess } from "../../server/cli/peer.ts";
+import { runPeerProcess } from "../../server/cli/peer.ts";
 import { addSettingOptions, typedSettings } from "../../server/cli/setting-options.ts";
 import { loadConfig } from "../../server/config.ts";
+import type { RunPeer } from "../../server/running-peer.ts";
 
 const trouble = process.env["CHORUS_FAKE"] ?? "";
 
