@@ -53,7 +53,7 @@ const incarnation = z.string().transform((text, context): Incarnation => {
 });
 /** 32 bytes in hex: a nonce or a mac. */
 const bytes32 = z.string().regex(/^[0-9a-f]{64}$/);
-const clusterId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
+const clusterId = z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/);
 const version = z.literal(protocolVersion);
 
 const hello = z.strictObject({
