@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { ClusterRecord } from "../../server/cli/cluster/control.ts";
+import { isAlive, projectRoot, tempDirectory, until } from "../support/processes.ts";
+
+test("npm start runs real peers; status calls them identical; a signal to npm stops all, exit code 0", async (t) => {
+  const directory = join(tempDirectory(t), "data");
+  const npm = spawn("npm", ["start", "--", "--count", "2", "--data", directory, "--tcp", "0", "--http", "0"], {
+    cwd: projectRoot,
+  });
+  let out = "";
+  for (const stream of [npm.stdout, npm.stderr])
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      out += text;
+    });
+  const ended = new Promise<number | null>((resolve) => npm.on("close", resolve));
+  t.after(async () => {
+    npm.kill("SIGKILL");
+    await ended;
+  });
+  await until("ready", () => {
+    assert.equal(npm.exitCode, null, out);
+    return out.includes("\nready: 2 peers take reads and writes");
+  });
+  const { peers, pid } = JSON.parse(readFileSync(join(directory, "cluster.json"), "utf8")) as ClusterRecord;
+  t.after(() => {
+    if (isAlive(pid)) process.kill(pid, "SIGTERM");
+  });
+  const main = join(projectRoot, "dist/server/main.js");
+  const status = () => spawnSync(process.execPath, [main, "status", "--data", directory], { encoding: "utf8" });
+  await until("identical", () => status().status === 0);
+  assert.match(status().stdout, /^identical: 2 peers, 0 keys/m);
+
+  npm.kill("SIGTERM");
+  assert.equal(await ended, 0, out);
+  assert(!isAlive(pid) && !peers.some((peer) => peer.pid !== null && isAlive(peer.pid)));
+  assert(!existsSync(join(directory, "cluster.json")));
+});
