@@ -19,7 +19,11 @@ export class FakeKeyspace implements Keyspace {
   /** Writes so far: the seq of the latest. */
   writes = 0;
   begins = 0;
+  /** Bytes of keys and values written, as an EXEC's limit counts them. */
+  bytesWritten = 0;
   readonly #cells = new Map<string, Cell>();
+  #sorted: readonly string[] = [];
+  #sortedAt = 0;
 
   begin(nowMs: number): void {
     this.nowMs = nowMs;
@@ -46,12 +50,14 @@ export class FakeKeyspace implements Keyspace {
   set(key: string, value: string, expiresAtMs: number): void {
     if (!Number.isSafeInteger(expiresAtMs) || expiresAtMs < 0) throw new RangeError(`expiry ${expiresAtMs}`);
     this.writes += 1;
+    this.bytesWritten += key.length + value.length;
     this.#cells.set(key, { value, expiresAtMs, version: this.writes });
   }
 
   delete(key: string): boolean {
     if (!this.has(key)) return false;
     this.writes += 1;
+    this.bytesWritten += key.length;
     return this.#cells.delete(key);
   }
 
@@ -75,7 +81,12 @@ export class FakeKeyspace implements Keyspace {
   }
 
   scan(cursor: number, count: number, visit: (key: string) => void): number {
-    const keys = [...this.#cells.keys()].sort();
+    // Sorted once per state: a test may scan many thousands of keys in small steps.
+    if (this.#sortedAt !== this.writes) {
+      this.#sorted = [...this.#cells.keys()].sort();
+      this.#sortedAt = this.writes;
+    }
+    const keys = this.#sorted;
     for (const key of keys.slice(cursor, cursor + count)) visit(key);
     return cursor + count < keys.length ? cursor + count : 0;
   }
@@ -94,6 +105,7 @@ export class FakeKeyspace implements Keyspace {
   }
 
   clear(): void {
+    this.writes += 1;
     this.#cells.clear();
   }
 }

@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /** Undefined when the program is there; else why a test that needs it is skipped. */
-export const missingProgram = (program: string): string | undefined => {
-  const found = spawnSync(program, ["--version"], { stdio: "ignore" });
+export const missingProgram = (program: string, versionFlag = "--version"): string | undefined => {
+  const found = spawnSync(program, [versionFlag], { stdio: "ignore" });
   return found.error === undefined ? undefined : `${program} is not installed`;
 };
 
