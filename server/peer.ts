@@ -12,7 +12,7 @@ import { Mutex } from "async-mutex";
 import { DecodeFault } from "../protocol/bytes.ts";
 import { conflictBytesMax, diskFreeBytesLow, linkQueueHighBytes } from "../protocol/limits.ts";
 import type { Incarnation, PeerName } from "../protocol/words.ts";
-import type { RunningPeer } from "./cli/peer.ts";
+import type { RunningPeer } from "./running-peer.ts";
 import { makeExecutor } from "./commands/execute.ts";
 import { hostPortToText, type PeerConfig } from "./config.ts";
 import { PeerHost } from "./host.ts";

@@ -8,7 +8,8 @@
 import type { Stamp } from "../../protocol/words.ts";
 import { invariant } from "./invariant.ts";
 
-export const stampEpochMs = Date.UTC(2020, 0, 1);
+/** 2020-01-01T00:00:00Z. */
+export const stampEpochMs = 1_577_836_800_000;
 export const stampsPerMs = 4096;
 
 export const msToStamp = (unixMs: number): Stamp => (unixMs - stampEpochMs) * stampsPerMs;
