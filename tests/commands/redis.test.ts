@@ -118,7 +118,7 @@ describe("the same commands at Redis and here", { skip }, () => {
           const found = await differences(script, connection, client);
           assert.equal(found.length, 0, found.join("\n"));
         }),
-        { numRuns: 300 },
+        { numRuns: 2000 },
       ),
     ));
 
@@ -218,6 +218,7 @@ const named = (...names: readonly string[]): fc.Arbitrary<string> => fc.constant
 const some = (arbitrary: fc.Arbitrary<readonly string[]>): fc.Arbitrary<readonly string[]> =>
   fc.array(arbitrary, { maxLength: 2 }).map((chosen) => chosen.flat());
 
+// No DBSIZE: Redis counts a key that was set with a time in the past until it happens to look at it; here it is gone.
 const anyCommand: fc.Arbitrary<readonly string[]> = fc.oneof(
   words(
     named("GET", "STRLEN", "TYPE", "GETDEL", "PERSIST", "TTL", "EXPIRETIME", "PEXPIRETIME", "INCR", "DECR", "DEL"),
@@ -239,7 +240,7 @@ const anyCommand: fc.Arbitrary<readonly string[]> = fc.oneof(
     some(anyOption),
   ),
   words(named("EXPIREAT"), anyKey, fc.constantFrom("4102444800", "1", "4102444801"), some(anyOption)),
-  words(named("MULTI", "EXEC", "DISCARD", "UNWATCH", "NOSUCH", "DBSIZE")),
+  words(named("MULTI", "EXEC", "DISCARD", "UNWATCH", "NOSUCH")),
   words(named("WATCH"), anyKey),
 );
 
