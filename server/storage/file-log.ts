@@ -28,13 +28,13 @@ import {
   decodeSegmentHeader,
   encodeRecord,
   encodeSegmentHeader,
-  encodeSyncMark,
+  encodeSynced,
   lsnMax,
   recordOverheadBytes,
   storageSalt,
 } from "./log-format.ts";
 import type { LogOwner, TornTail } from "./log-recovery.ts";
-import { recoverLog } from "./log-recovery.ts";
+import { recoverLog, syncedFileName } from "./log-recovery.ts";
 import type { LogPlace } from "./log-segment.ts";
 import { lastAtMost, Segment, scanSegment, segmentFileName } from "./log-segment.ts";
 import type { Log, LogRecord, LogSegment, StoredRecord } from "./storage.ts";
@@ -97,14 +97,15 @@ export class FileLog implements Log {
   #bytes: number;
   /** Where the next record goes; `syncedLsn` is what it will say of the past. */
   readonly #place: RecordPlace;
-  /** The highest LSN that the log's own bytes call synced. */
-  #markedLsn: Lsn;
+  /** Of the file `synced`. */
+  readonly #syncedFd: number;
 
   /** Files rolled since the last sync began, still open: their ends may not be on disk. */
   #rolled: OpenSegment[] = [];
   /** The rolled files the running sync is about. */
   #syncing: readonly OpenSegment[] = [];
-  #directoryChanged = false;
+  /** From the start on: opening may have made the file `synced`. */
+  #directoryChanged = true;
   /** Something was written since the last sync began. */
   #unsynced = false;
   #running: Promise<void> | undefined;
@@ -122,7 +123,7 @@ export class FileLog implements Log {
     readonly segmentBytes: number;
     readonly segments: Segment[];
     readonly fd: number;
-    readonly markedLsn: Lsn;
+    readonly syncedFd: number;
     readonly torn: TornTail | undefined;
   }) {
     this.#fs = state.fs;
@@ -132,7 +133,7 @@ export class FileLog implements Log {
     this.#segments = state.segments;
     this.#firstLsns = state.segments.map((segment) => segment.firstLsn);
     this.#fd = state.fd;
-    this.#markedLsn = state.markedLsn;
+    this.#syncedFd = state.syncedFd;
     this.torn = state.torn;
     this.#bytes = state.segments.reduce((sum, segment) => sum + segment.end.offset, 0);
     const { lsn, chain } = this.#active.end;
@@ -146,10 +147,13 @@ export class FileLog implements Log {
     try {
       const names = await fs.list(directory);
       if (names.includes(spareFileName)) await fs.remove(join(directory, spareFileName));
-      const { segments, knownSyncedLsn, torn } = await recoverLog(fs, directory, owner);
+      const { segments, torn } = await recoverLog(fs, directory, owner);
       if (segments.length === 0) segments.push(await createFirst(fs, directory, owner, segmentBytes));
       const fd = fs.openSync((segments.at(-1) as Segment).path, "existing");
-      return new FileLog({ fs, directory, owner, segmentBytes, segments, fd, markedLsn: knownSyncedLsn, torn });
+      const syncedFd = fs.openSync(join(directory, syncedFileName), "either");
+      const log = new FileLog({ fs, directory, owner, segmentBytes, segments, fd, syncedFd, torn });
+      log.#noteSynced();
+      return log;
     } catch (error) {
       throw openFailure(directory, error);
     }
@@ -246,7 +250,6 @@ export class FileLog implements Log {
     this.#segments.push(segment);
     this.#firstLsns.push(firstLsn);
     this.#write(bytes, bytes.length);
-    if (syncedLsn > this.#markedLsn) this.#markedLsn = syncedLsn;
     this.metrics.rolls += 1;
     if (!reserved) this.metrics.rollsUnprepared += 1;
   }
@@ -302,24 +305,7 @@ export class FileLog implements Log {
       this.#following = this.#running.then(begin, begin);
       return this.#following;
     }
-    if (!this.#unsynced) {
-      // Nothing new, and nothing in the files says yet that all of them is on disk: say so, once. From here on damage
-      // to any record is told from a torn tail.
-      if (this.#markedLsn >= this.nextLsn) return Promise.resolve();
-      try {
-        this.#mark();
-      } catch (error) {
-        return Promise.reject(error);
-      }
-    }
-    return this.#beginSync();
-  }
-
-  #mark(): void {
-    const mark = encodeSyncMark(this.#place);
-    this.#place.chain = mark.chain;
-    this.#write(mark.bytes, mark.bytes.length);
-    this.#markedLsn = this.nextLsn;
+    return this.#unsynced ? this.#beginSync() : Promise.resolve();
   }
 
   #beginSync(): Promise<void> {
@@ -384,6 +370,7 @@ export class FileLog implements Log {
     metrics.maxSyncMs = Math.max(metrics.maxSyncMs, metrics.lastSyncMs);
     // A blocking sync may have been further than the one that ends now.
     this.#place.syncedLsn = Math.max(this.#place.syncedLsn, target);
+    this.#noteSynced();
     for (const { fd, segment } of rolled) {
       this.#fs.closeSync(fd);
       // Gives back what was reserved and not used. No harm if it fails, or if the file was trimmed meanwhile.
@@ -391,6 +378,16 @@ export class FileLog implements Log {
       if (end.offset < this.#segmentBytes) {
         this.#inBackground(this.#fs.truncate(path, end.offset).catch(() => undefined));
       }
+    }
+  }
+
+  /** Not synced itself (but see `close`): it only adds to what the next start can tell of damage. */
+  #noteSynced(): void {
+    const bytes = encodeSynced(this.#owner.storageId, this.#place.syncedLsn);
+    try {
+      this.#fs.writeSync(this.#syncedFd, bytes, 0, bytes.length, 0);
+    } catch (error) {
+      throw this.#fail(writeFailure(`writing ${join(this.#directory, syncedFileName)}`, error));
     }
   }
 
@@ -411,8 +408,8 @@ export class FileLog implements Log {
       const file = await this.#fs.openForReading(segment.path);
       try {
         const range = { from: begin, endOffset: end.offset, chunkBytes };
-        const stop = await scanSegment(file, segment, range, (reader, buffer, isMark) => {
-          if (isMark || reader.lsn < from) return false;
+        const stop = await scanSegment(file, segment, range, (reader, buffer) => {
+          if (reader.lsn < from) return false;
           records.push({
             lsn: reader.lsn,
             type: reader.type,
@@ -470,15 +467,15 @@ export class FileLog implements Log {
 
   async #close(): Promise<void> {
     try {
-      // The second one leaves the mark, for the first may have had something to sync.
-      while (this.#running !== undefined || this.#unsynced || this.#markedLsn < this.nextLsn) {
-        if (this.#failure !== undefined) break;
+      if (this.#failure === undefined) {
         await this.#syncOpen();
+        await this.#fs.datasync(this.#syncedFd);
       }
     } finally {
       await Promise.allSettled([...this.#background, this.#running, this.#following]);
       for (const { fd } of [...this.#syncing, ...this.#rolled]) this.#fs.closeSync(fd);
       this.#fs.closeSync(this.#fd);
+      this.#fs.closeSync(this.#syncedFd);
     }
   }
 

@@ -6,6 +6,7 @@
  */
 import {
   closeSync,
+  constants,
   fdatasync as fdatasyncCallback,
   fdatasyncSync,
   fsyncSync,
@@ -27,7 +28,7 @@ export interface ReadableFile {
 
 export interface FileSystem {
   /** For writing; `fresh`: must not exist yet. */
-  openSync(path: string, kind: "fresh" | "existing"): number;
+  openSync(path: string, kind: "fresh" | "existing" | "either"): number;
   /** May write less than asked; returns how much. */
   writeSync(fd: number, bytes: Uint8Array, offset: number, length: number, position: number): number;
   closeSync(fd: number): void;
@@ -52,10 +53,11 @@ export interface FileSystem {
 
 const fdatasync = promisify(fdatasyncCallback);
 const ownerOnly = 0o600;
+const openFlags = { fresh: "wx", existing: "r+", either: constants.O_RDWR | constants.O_CREAT } as const;
 const zeros = Buffer.alloc(1024 * 1024);
 
 export const nodeFileSystem: FileSystem = {
-  openSync: (path, kind) => openSync(path, kind === "fresh" ? "wx" : "r+", ownerOnly),
+  openSync: (path, kind) => openSync(path, openFlags[kind], ownerOnly),
   writeSync,
   closeSync,
   renameSync,

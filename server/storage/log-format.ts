@@ -8,7 +8,7 @@
  *   segment header                                     record
  *   offset size                                        offset size
  *        0    8  magic "chorslog"                           0    4  length of the whole record, 19 + n; 0: end of the log
- *        8    2  format version                             4    1  type 1..255; 0: sync mark
+ *        8    2  format version                             4    1  type 1..255
  *       10    2  zero                                       5    6  LSN
  *       12    4  length n of the note                      11    4  how far below this LSN the log was known synced
  *       16    8  storage id: one per data directory        15    n  bytes
@@ -26,8 +26,14 @@
  * value could hold the bytes of a forged record, which the scan behind a torn write would take for a survivor.
  *
  * Every record and header says what was known to be on disk when it was written. So damage can be told from a torn tail:
- * what lies below the highest such LSN was synced, and a bad record there is damage (reliability F3). A sync mark is a
- * record that says only this; it has the LSN of the record that will follow and takes none itself.
+ * what lies below the highest such LSN was synced, and a bad record there is damage (reliability F3). The file `synced`
+ * says the same of the log's end, where no later record does:
+ *
+ *        0    8  magic "chorsync"                          16    6  LSN below which all is synced
+ *        8    8  storage id                                22    4  CRC-32 of all before
+ *
+ * It is rewritten in place after each sync, within one sector. It reaches the disk when the kernel likes, and at the
+ * latest when the log is closed; what it says stays true however old it is.
  *
  * An unknown version is refused: its layout behind the version field is not guessed at.
  */
@@ -44,9 +50,6 @@ export const recordOverheadBytes = 19;
 export const headerOverheadBytes = 86;
 /** As much of a header as must be read to know its length. */
 export const headerFixedBytes = 82;
-
-/** Type of a sync mark. */
-export const syncMarkType = 0;
 
 const magic = Buffer.from("chorslog", "latin1");
 const peerNameBytes = 32;
@@ -162,8 +165,6 @@ export interface RecordPlace {
   readonly salt: number;
 }
 
-const noBytes = new Uint8Array(0);
-
 /**
  * Writes one record at `offset` of a buffer with room for it and returns its CRC, the seed of the next. Its end is
  * `offset + recordOverheadBytes + bytes.length`.
@@ -187,14 +188,27 @@ export const encodeRecord = (
   return chain;
 };
 
-/** Says: everything below `place.lsn` is on disk. */
-export const encodeSyncMark = (place: RecordPlace): { readonly bytes: Buffer; readonly chain: number } => {
-  const bytes = Buffer.allocUnsafe(recordOverheadBytes);
-  return { bytes, chain: encodeRecord(bytes, 0, syncMarkType, noBytes, { ...place, syncedLsn: place.lsn }) };
+const syncedMagic = Buffer.from("chorsync", "latin1");
+export const syncedFileBytes = 26;
+
+export const encodeSynced = (storageId: bigint, lsn: Lsn): Buffer => {
+  const bytes = Buffer.allocUnsafe(syncedFileBytes);
+  syncedMagic.copy(bytes, 0);
+  bytes.writeBigUInt64LE(storageId, 8);
+  bytes.writeUIntLE(lsn, 16, 6);
+  bytes.writeUInt32LE(crc32(bytes.subarray(0, 22)), 22);
+  return bytes;
+};
+
+/** Undefined if it says nothing that can be relied on; then only the log itself says what was synced. */
+export const decodeSynced = (bytes: Buffer, storageId: bigint): Lsn | undefined => {
+  if (bytes.length < syncedFileBytes || syncedMagic.compare(bytes, 0, 8) !== 0) return undefined;
+  if (crc32(bytes.subarray(0, 22)) !== bytes.readUInt32LE(22)) return undefined;
+  return bytes.readBigUInt64LE(8) === storageId ? bytes.readUIntLE(16, 6) : undefined;
 };
 
 /** What stands at the reader's place. `short`: the buffer ends before the record does. */
-export type RecordStep = "record" | "mark" | "end" | "short" | "bad";
+export type RecordStep = "record" | "end" | "short" | "bad";
 
 /**
  * Steps through the records in a buffer, checking each. Its fields describe the record of the last `next()`; reading a
@@ -256,7 +270,6 @@ export class RecordReader {
     this.bytesEnd = crcAt;
     this.offset = offset + length;
     this.chain = chain;
-    if (type === syncMarkType) return "mark";
     this.nextLsn = lsn + 1;
     return "record";
   }
@@ -266,30 +279,43 @@ export class RecordReader {
  * Looks for whole records behind damage: tries each offset, seeding the CRC with the four bytes before it. Reports the
  * offset of the first survivor and the highest LSN any survivor says was synced. Costs one pass over the bytes, and a
  * CRC only where length and LSN are believable.
+ *
+ * `chain`: CRC of the last good record, which ends at `start`. If all that is wrong with the record there is its stored
+ * CRC, the next one's seed is what that CRC should be.
  */
 export const findSurvivors = (
   buffer: Buffer,
   start: number,
-  bounds: { readonly lsnMin: Lsn; readonly salt: number },
+  bounds: { readonly lsnMin: Lsn; readonly salt: number; readonly chain?: number },
 ): { readonly offset: number; readonly syncedLsn: Lsn } | undefined => {
-  const { lsnMin, salt } = bounds;
+  const { lsnMin, salt, chain } = bounds;
   const lsnBelievable = lsnMin + Math.ceil(buffer.length / recordOverheadBytes);
+  const lengthAt = (offset: number): number => {
+    if (offset + recordOverheadBytes > buffer.length) return 0;
+    const length = buffer.readUInt32LE(offset);
+    if (length < recordOverheadBytes || length > logRecordBytesMax || offset + length > buffer.length) return 0;
+    const lsn = buffer.readUIntLE(offset + 5, 6);
+    return lsn >= lsnMin && lsn <= lsnBelievable ? length : 0;
+  };
+  const crcOf = (offset: number, length: number, previous: number): number =>
+    crc32(buffer.subarray(offset, offset + length - crcBytes), recordSeed(previous, salt));
+
+  const badLength = lengthAt(start);
+  const mended = chain === undefined || badLength === 0 ? undefined : crcOf(start, badLength, chain);
   let first: number | undefined;
   let syncedLsn = 0;
-  let offset = Math.max(start, crcBytes);
-  while (offset + recordOverheadBytes <= buffer.length) {
-    const length = buffer.readUInt32LE(offset);
-    if (length >= recordOverheadBytes && length <= logRecordBytesMax && offset + length <= buffer.length) {
-      const lsn = buffer.readUIntLE(offset + 5, 6);
-      if (lsn >= lsnMin && lsn <= lsnBelievable) {
-        const crcAt = offset + length - crcBytes;
-        const seed = recordSeed(buffer.readUInt32LE(offset - crcBytes), salt);
-        if (crc32(buffer.subarray(offset, crcAt), seed) === buffer.readUInt32LE(crcAt)) {
-          first ??= offset;
-          syncedLsn = Math.max(syncedLsn, lsn - buffer.readUInt32LE(offset + 11));
-          offset += length;
-          continue;
-        }
+  for (let offset = Math.max(start, crcBytes); offset + recordOverheadBytes <= buffer.length; ) {
+    const length = lengthAt(offset);
+    if (length > 0) {
+      const stored = buffer.readUInt32LE(offset + length - crcBytes);
+      const isWhole =
+        crcOf(offset, length, buffer.readUInt32LE(offset - crcBytes)) === stored ||
+        (mended !== undefined && offset === start + badLength && crcOf(offset, length, mended) === stored);
+      if (isWhole) {
+        first ??= offset;
+        syncedLsn = Math.max(syncedLsn, buffer.readUIntLE(offset + 5, 6) - buffer.readUInt32LE(offset + 11));
+        offset += length;
+        continue;
       }
     }
     offset += 1;

@@ -1,9 +1,9 @@
 /**
  * Finds out what a stopped log holds, and cuts off what a power failure left half-written.
  *
- * The log is one chain of records over all its files. Everything below the highest LSN that any record or header calls
- * synced was on disk; the rest was in flight and may be missing in any part, as the kernel writes pages back in any
- * order. So at the first bad record:
+ * The log is one chain of records over all its files. Everything below the highest LSN that any record, header or the
+ * file `synced` calls synced was on disk; the rest was in flight and may be missing in any part, as the kernel writes
+ * pages back in any order. So at the first bad record, or where the log ends too early:
  *
  *   it was synced                                  damage: refuse (CORRUPT), for acknowledged writes would be lost
  *   it was not, and nothing whole follows          a torn tail: cut it off there
@@ -25,12 +25,14 @@ import type { FileSystem } from "./file-system.ts";
 import type { DecodedHeader } from "./log-format.ts";
 import {
   decodeSegmentHeader,
+  decodeSynced,
   findSurvivors,
   hasZeroSector,
   headerFixedBytes,
   isZero,
   logFormatVersion,
   storageSalt,
+  syncedFileBytes,
 } from "./log-format.ts";
 import type { LogPlace } from "./log-segment.ts";
 import { Segment, scanSegment, segmentFileName, segmentNumber } from "./log-segment.ts";
@@ -51,6 +53,9 @@ export interface RecoveredLog {
   readonly torn: TornTail | undefined;
 }
 
+/** Beside the segments; see log-format.ts. */
+export const syncedFileName = "synced";
+
 export interface TornTail {
   readonly path: string;
   readonly offset: number;
@@ -68,14 +73,18 @@ type ReadHeader =
 
 export const recoverLog = async (fs: FileSystem, directory: string, owner: LogOwner): Promise<RecoveredLog> => {
   const headers = await loadHeaders(fs, directory, owner);
+  const saidSyncedLsn = await loadSynced(fs, directory, owner);
   const first = headers[0];
-  if (first === undefined) return { segments: [], knownSyncedLsn: 1, torn: undefined };
+  if (first === undefined) {
+    if (saidSyncedLsn > 1) throw endsTooEarly(directory, 1, saidSyncedLsn);
+    return { segments: [], knownSyncedLsn: 1, torn: undefined };
+  }
   if (first.segment === undefined) throw corrupt(first.path, 0, first.why);
 
   // The longest run of whole headers from the oldest on, each linked to the one before.
   const segments: Segment[] = [];
   // What was before the oldest file was trimmed, which waits for a sync of what follows.
-  let knownSyncedLsn = first.segment.firstLsn;
+  let knownSyncedLsn = Math.max(first.segment.firstLsn, saidSyncedLsn);
   for (const { segment } of headers) {
     if (segment === undefined) break;
     segments.push(segment);
@@ -124,6 +133,9 @@ export const recoverLog = async (fs: FileSystem, directory: string, owner: LogOw
     damage = { ...(segments[lastAt] as Segment).end, why: unreadable.why };
   }
 
+  const end = (segments[lastAt] as Segment).end;
+  if (damage === undefined && end.lsn < knownSyncedLsn) throw endsTooEarly(directory, end.lsn, knownSyncedLsn);
+
   let torn: TornTail | undefined;
   if (damage !== undefined) {
     torn = await judgeDamage(fs, { headers, at: lastAt, damage, knownSyncedLsn, owner });
@@ -145,6 +157,22 @@ const samePlace = (a: LogPlace, b: LogPlace): boolean =>
 
 const corrupt = (path: string, offset: number, why: string): StorageFailure =>
   new StorageFailure("CORRUPT", `log file ${path} is damaged at offset ${offset}: ${why}. ${damageRemedy}`);
+
+const endsTooEarly = (directory: string, nextLsn: Lsn, knownSyncedLsn: Lsn): StorageFailure => {
+  const why = `it ends before record ${nextLsn}, but all below ${knownSyncedLsn} was on disk`;
+  return new StorageFailure("CORRUPT", `the log in ${directory} was cut short: ${why}. ${damageRemedy}`);
+};
+
+/** 1 if nothing reliable is written there. */
+const loadSynced = async (fs: FileSystem, directory: string, owner: LogOwner): Promise<Lsn> => {
+  if (!(await fs.list(directory)).includes(syncedFileName)) return 1;
+  const file = await fs.openForReading(join(directory, syncedFileName));
+  try {
+    return decodeSynced(await file.read(0, syncedFileBytes), owner.storageId) ?? 1;
+  } finally {
+    await file.close();
+  }
+};
 
 const loadHeaders = async (fs: FileSystem, directory: string, owner: LogOwner): Promise<ReadHeader[]> => {
   const numbers = (await fs.list(directory))
@@ -231,7 +259,7 @@ const judgeDamage = async (
     bytes += usedEnd - start;
 
     const lsnMin = isDamaged || segment === undefined ? damage.lsn : Math.max(damage.lsn, segment.firstLsn);
-    const survivors = findSurvivors(rest, start, { lsnMin, salt });
+    const survivors = findSurvivors(rest, start, isDamaged ? { lsnMin, salt, chain: damage.chain } : { lsnMin, salt });
     if (survivors !== undefined) {
       wholeFollows = true;
       knownSyncedLsn = Math.max(knownSyncedLsn, survivors.syncedLsn);

@@ -97,8 +97,8 @@ export interface ScanStop extends LogPlace {
   readonly kind: "end" | "zeros" | "cut" | "bad" | "stopped";
 }
 
-/** Sees each record (and sync mark) in place. Its bytes are `buffer` from `bytesStart` to `bytesEnd`; true: enough. */
-export type RecordVisitor = (reader: RecordReader, buffer: Buffer, isMark: boolean) => boolean;
+/** Sees each record in place: its bytes are `buffer` from `bytesStart` to `bytesEnd`. True: enough. */
+export type RecordVisitor = (reader: RecordReader, buffer: Buffer) => boolean;
 
 /** Walks a segment's records from a known place to `endOffset`, checking each, a chunk at a time. */
 export const scanSegment = async (
@@ -119,9 +119,9 @@ export const scanSegment = async (
       const recordOffset = base + reader.offset;
       const chainBefore = reader.chain;
       const step = reader.next();
-      if (step === "record" || step === "mark") {
-        if (step === "record") segment.index(reader.lsn, recordOffset, chainBefore);
-        if (visit(reader, buffer, step === "mark")) {
+      if (step === "record") {
+        segment.index(reader.lsn, recordOffset, chainBefore);
+        if (visit(reader, buffer)) {
           return { kind: "stopped", offset: base + reader.offset, lsn: reader.nextLsn, chain: reader.chain };
         }
         continue;

@@ -3,7 +3,7 @@
  *
  *   DIR/peer.json        format version, the peer's name, the storage id that binds the log's files to this directory
  *   DIR/holder.json      who has it open: name and pid. Only for messages; the lock is LevelDB's
- *   DIR/log/             00000001.segment ..., and a `spare` reserved ahead
+ *   DIR/log/             00000001.segment ..., `synced`, and a `spare` reserved ahead
  *   DIR/checkpoint/      LevelDB
  *
  * The lock is the kernel's (fcntl, on LevelDB's LOCK file) and ends with the process however that ends, so there is no
@@ -77,7 +77,7 @@ export class FileStorage implements Storage {
     return freeBytes(this.dir);
   }
 
-  /** Syncs the log and marks its end. The second call does nothing. */
+  /** Syncs the log. The second call does nothing. */
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;

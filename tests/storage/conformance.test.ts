@@ -1,11 +1,10 @@
 import { MemoryStorage } from "../../server/storage/memory-storage.ts";
 import { openFileStorage } from "../../server/storage/open.ts";
 import { segmentBytes, storageConformance } from "./conformance.ts";
-import { tempDirectory } from "../support/processes.ts";
-import { peerNamed } from "./support.ts";
+import { peerNamed, storageDirectory } from "./support.ts";
 
 storageConformance("files", (t) => {
-  const dir = tempDirectory(t);
+  const dir = storageDirectory(t);
   return { open: () => openFileStorage({ dir, peerName: peerNamed("b"), segmentBytes }) };
 });
 

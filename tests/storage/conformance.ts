@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { suite, type TestContext, test } from "node:test";
 import type { CheckpointEntry, Storage } from "../../server/storage/storage.ts";
 import { LogTrimmed } from "../../server/storage/storage.ts";
-import { appendTexts, bytesOf, replayed, replayedTexts, textOf } from "./support.ts";
+import { appendTexts, bytesOf, closeAfter, replayed, replayedTexts, textOf } from "./support.ts";
 
 export interface StorageUnderTest {
   /** The first call begins it; after `close`, the next opens what was kept. */
@@ -17,13 +17,13 @@ export const storageConformance = (name: string, begin: (t: TestContext) => Stor
   const opened = async (t: TestContext): Promise<{ storage: Storage; under: StorageUnderTest }> => {
     const under = begin(t);
     const storage = await under.open();
-    t.after(() => storage.close());
+    closeAfter(t, storage);
     return { storage, under };
   };
   const reopened = async (t: TestContext, storage: Storage, under: StorageUnderTest): Promise<Storage> => {
     await storage.close();
     const again = await under.open();
-    t.after(() => again.close());
+    closeAfter(t, again);
     return again;
   };
   const allEntries = async (storage: Storage, prefix: string): Promise<string[]> => {

@@ -1,3 +1,7 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
 import type { PeerName } from "../../protocol/words.ts";
 import { parsePeerName } from "../../protocol/words.ts";
 import type { LogOwner } from "../../server/storage/log-recovery.ts";
@@ -26,3 +30,19 @@ export const replayed = async (storage: Pick<Storage, "replay">, from = 1): Prom
 
 export const replayedTexts = async (storage: Pick<Storage, "replay">, from = 1): Promise<string[]> =>
   (await replayed(storage, from)).map((record) => textOf(record.bytes));
+
+const closables = new WeakMap<TestContext, { close(): Promise<void> }[]>();
+
+/** A directory for the test; what `closeAfter` was told of is closed before it goes. */
+export const storageDirectory = (t: TestContext): string => {
+  const directory = mkdtempSync(join(tmpdir(), "chorus-storage-"));
+  t.after(async () => {
+    for (const closable of closables.get(t) ?? []) await closable.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+  return directory;
+};
+
+export const closeAfter = (t: TestContext, closable: { close(): Promise<void> }): void => {
+  closables.set(t, [...(closables.get(t) ?? []), closable]);
+};
