@@ -19,6 +19,7 @@ import { PeerHost } from "./host.ts";
 import { closeHttpServer, createHttpServer, type HealthCheck, listenHttp } from "./http.ts";
 import { infoSections } from "./info.ts";
 import { type Link, type LinkEvents, LinkFaults, PeerLinks } from "./links/index.ts";
+import { LinkOutbox } from "./link-outbox.ts";
 import { createLogger, type Logger } from "./logger.ts";
 import { Maintenance, type MaintenanceTiming } from "./maintenance.ts";
 import { TcpPort } from "./ports/tcp.ts";
@@ -83,6 +84,7 @@ class Peer implements RunningPeer, LinkEvents {
   readonly #loopDelay = monitorEventLoopDelay({ resolution: 10 });
   readonly #rate = new RateMeter();
   readonly #linksById = new Map<number, Link>();
+  readonly #outbox = new LinkOutbox();
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #faults = new LinkFaults();
   readonly stopped: Promise<{ readonly code: number; readonly reason: string }>;
@@ -409,7 +411,8 @@ class Peer implements RunningPeer, LinkEvents {
   // ---- effects of the replica -------------------------------------------------------------------------------------------
 
   #onReady(ready: Ready): void {
-    for (const { link, bytes } of ready.send) this.#linksById.get(link)?.send(bytes);
+    for (const { link, bytes } of ready.send) this.#outbox.send(link, bytes);
+    this.#outbox.endTurn();
     for (const { link, reason } of ready.close) this.#linksById.get(link)?.close(reason);
     for (const { link, from, bytesMax } of ready.reads) this.#readLog(link, from, bytesMax);
     for (const event of ready.events) this.#onEvent(event);
@@ -506,6 +509,7 @@ class Peer implements RunningPeer, LinkEvents {
 
   onLinkUp(link: Link): void {
     this.#linksById.set(link.id, link);
+    this.#outbox.add(link.id, link);
     this.#logger.info({ address: link.remoteAddress, incarnation: link.incarnation }, `link to ${link.peer} up`);
     this.#loop.begin();
     this.#replica.linkUp(link.id, link.peer, link.incarnation);
@@ -524,6 +528,7 @@ class Peer implements RunningPeer, LinkEvents {
 
   onLinkDown(link: Link, reason: string): void {
     this.#linksById.delete(link.id);
+    this.#outbox.remove(link.id);
     this.#full.delete(link.id);
     this.#loop.begin();
     this.#replica.linkDown(link.id);
@@ -649,6 +654,7 @@ class Peer implements RunningPeer, LinkEvents {
       // Once more around, so that the last frames leave for the peers before the links end.
       await this.#loop.flushAndSync();
       this.#loop.stop();
+      this.#outbox.close();
     }
     await this.#links?.close();
     if (this.#loaded) await this.#loop.flushAndSync();
