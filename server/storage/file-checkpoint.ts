@@ -195,17 +195,18 @@ const levelFailure = (directory: string, error: unknown): unknown => {
   const inner = outer.code === "LEVEL_DATABASE_NOT_OPEN" && outer.cause !== undefined ? outer.cause : outer;
   const text = String((inner as { message?: unknown }).message);
   const options = { cause: error };
+  // An invalid argument has no code. Of what we pass, only the directory can be one.
+  if (/does not exist|No such file/.test(text)) {
+    return new StorageFailure("CORRUPT", `checkpoint ${directory} is missing or incomplete: ${text}. ${damageRemedy}`, {
+      cause: error,
+    });
+  }
   switch (inner.code) {
     case "LEVEL_LOCKED":
       return new StorageFailure("IN_USE", `checkpoint ${directory} is in use by another process`, options);
     case "LEVEL_CORRUPTION":
       return new StorageFailure("CORRUPT", `checkpoint ${directory}: ${text}. ${damageRemedy}`, options);
     case "LEVEL_IO_ERROR":
-    case "LEVEL_INVALID_ARGUMENT": {
-      if (/does not exist|No such file/.test(text)) {
-        const why = `checkpoint ${directory} is missing or incomplete (${text}). ${damageRemedy}`;
-        return new StorageFailure("CORRUPT", why, options);
-      }
       if (/No space left|quota exceeded/i.test(text)) {
         return new StorageFailure("NO_SPACE", `checkpoint ${directory}: the disk is full; free some space`, options);
       }
@@ -213,7 +214,6 @@ const levelFailure = (directory: string, error: unknown): unknown => {
         return new StorageFailure("NOT_WRITABLE", `checkpoint ${directory} cannot be written (${text})`, options);
       }
       return new StorageFailure("IO", `checkpoint ${directory}: ${text}; the peer stops. Check the disk`, options);
-    }
     default:
       // A bug of ours (a closed database, a wrong argument) must not pass for a sick disk.
       return error;

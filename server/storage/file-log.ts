@@ -179,6 +179,11 @@ export class FileLog implements Log {
     return this.#segments;
   }
 
+  /** For inspection: which files there are. */
+  segmentFiles(): readonly { readonly path: string; readonly firstLsn: Lsn; readonly bytes: number }[] {
+    return this.#segments.map(({ path, firstLsn, end }) => ({ path, firstLsn, bytes: end.offset }));
+  }
+
   get syncedLsn(): Lsn {
     return this.#place.syncedLsn;
   }

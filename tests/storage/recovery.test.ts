@@ -4,6 +4,8 @@ import { copyFileSync, mkdtempSync, readdirSync, readFileSync, statSync, unlinkS
 import { join } from "node:path";
 import { suite, type TestContext, test } from "node:test";
 import { FileLog } from "../../server/storage/file-log.ts";
+import type { FileSystem } from "../../server/storage/file-system.ts";
+import { nodeFileSystem } from "../../server/storage/file-system.ts";
 import { encodeRecord, recordOverheadBytes } from "../../server/storage/log-format.ts";
 import { segmentFileName } from "../../server/storage/log-segment.ts";
 import { StorageFailure } from "../../server/storage/storage.ts";
@@ -103,7 +105,9 @@ suite("log recovery: the tail", () => {
       const zeroed = copy();
       edit(zeroed, firstFile, (bytes) => void bytes.fill(0, cut));
       // The last byte of the CRC may happen to be zero: then nothing is torn.
-      const isWhole = readFileSync(join(copy(), firstFile)).subarray(cut, end).every((byte) => byte === 0);
+      const isWhole = readFileSync(join(copy(), firstFile))
+        .subarray(cut, end)
+        .every((byte) => byte === 0);
       await holds(zeroed, "a", "b", ...(isWhole ? ["the last"] : []));
     }
   });
@@ -210,6 +214,28 @@ suite("log recovery: the tail", () => {
     const directory = copy();
     edit(directory, firstFile, (bytes) => void bytes.fill("garbage", (offsets[1] ?? 0) + 100, 4000));
     await holds(directory, "a");
+  });
+
+  test("the unsynced tail is written anew, for a failed fsync may have left it in memory alone", async (t) => {
+    const { copy, offsets } = await sampleOf(t, { synced: ["a"], unsynced: ["x".repeat(40_000), "c"] });
+    const directory = copy();
+    const written: [number, number][] = [];
+    const fileSystem: FileSystem = {
+      ...nodeFileSystem,
+      overwrite(path, position, bytes) {
+        written.push([position, position + bytes.length]);
+        return nodeFileSystem.overwrite(path, position, bytes);
+      },
+    };
+    const log = await FileLog.open(directory, owner, { segmentBytes, fileSystem });
+    closeAfter(t, log);
+    const [[from, to] = [0, 0]] = written;
+    assert.ok(from <= (offsets[1] ?? 0), `from ${from}`);
+    assert.equal(to, offsets[3]);
+    await log.close();
+    written.length = 0;
+    await (await FileLog.open(directory, owner, { segmentBytes, fileSystem })).close();
+    assert.deepEqual(written, []);
   });
 
   test("a log killed again and again, its tail torn each time, goes on from what was whole", async (t) => {
@@ -343,7 +369,10 @@ suite("log recovery: several files", () => {
       log.roll(bytesOf(`note ${i}`));
     }
     await log.trim(100);
-    assert.deepEqual(readdirSync(directory).filter((name) => name.endsWith(".segment")), [segmentFileName(7)]);
+    assert.deepEqual(
+      readdirSync(directory).filter((name) => name.endsWith(".segment")),
+      [segmentFileName(7)],
+    );
     // Not even `synced` need have reached the disk: that the older files are gone says enough.
     const copy = copyOf(t, directory);
     forgetSynced(copy);
