@@ -92,7 +92,7 @@ suite("data directory", () => {
 
   test("another process's directory is refused with its pid, and free again once it is killed", async (t) => {
     const dir = storageDirectory(t);
-    const holder = startScript(t, "tests/storage/appender.ts", [dir, "--hold"]);
+    const holder = startScript(t, "tests/storage/fake-appender.ts", [dir, "--hold"]);
     await until("the other process to open it", () => holder.stdout().includes("open"));
     await assert.rejects(open(dir), failsWith("IN_USE", new RegExp(`in use by peer b, pid ${holder.child.pid}`)));
     holder.child.kill("SIGKILL");
@@ -105,7 +105,7 @@ suite("data directory", () => {
     let reportedBefore = 0;
     for (let round = 1; round <= 2; round++) {
       const report = join(dir, `reported-${round}`);
-      const appender = startScript(t, "tests/storage/appender.ts", [dir, report]);
+      const appender = startScript(t, "tests/storage/fake-appender.ts", [dir, report]);
       const reported = (): number =>
         existsSync(report) ? Number(readFileSync(report, "latin1").split("\n").at(-2)) : 0;
       await until("some appends", () => reported() > reportedBefore + 1500);
