@@ -31,9 +31,6 @@ interface HeldReplies {
   readonly replies: readonly { readonly connection: Releasable; readonly output: string }[];
 }
 
-/** The ceiling is raised when less than this is left below it, well before anything could run into it. */
-const ceilingMarginMs = 5000;
-
 export class TurnLoop implements Turn {
   readonly #options: TurnLoopOptions;
   readonly #replica: Replica;
@@ -63,8 +60,10 @@ export class TurnLoop implements Turn {
     this.#wallMs = options.wallMs ?? Date.now;
   }
 
+  /** Asked before every command, so that no turn is so long that its stamps reach the ceiling. */
   nowMs(): number {
     if (!this.#inTurn) this.begin();
+    else if (!this.#replica.hasHeadroom(0)) this.#raiseCeilingNow();
     return this.#nowMs;
   }
 
@@ -122,7 +121,7 @@ export class TurnLoop implements Turn {
       let raised = 0;
       const ready = replica.ready();
       const wanted = ready.ceilingWanted;
-      const raise = !this.#raising && !this.#stopped && (wanted > 0 || !replica.hasHeadroom(ceilingMarginMs));
+      const raise = !this.#raising && !this.#stopped && (wanted > 0 || !replica.hasHeadroom(replica.ceilingMarginMs));
       this.#append(ready);
       if (raise) {
         raised = replica.raiseCeiling(wanted);

@@ -8,6 +8,6 @@ export { digestText } from "./digest.ts";
 export { stampToMs } from "./hybrid-clock.ts";
 export { InvariantError } from "./invariant.ts";
 export type { LinkState } from "./link-state.ts";
-export { ceilingAheadMs, type Entry, type Ready, Replica, type ReplicaEvent, type ReplicaOptions } from "./replica.ts";
+export { type Entry, type Ready, Replica, type ReplicaEvent, type ReplicaOptions } from "./replica.ts";
 export { recordType } from "./state.ts";
 export { at, covers, equal, isZero, opsAhead, readVersionVector } from "./version-vector.ts";

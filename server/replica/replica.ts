@@ -20,7 +20,7 @@ import { type Incarnation, type Lsn, originId, type PeerName, parseIncarnation, 
 import { Checkpointer, type Entry, loadEntry } from "./checkpoint.ts";
 import type { Conflict } from "./conflicts.ts";
 import type { Fact } from "./facts.ts";
-import { msToStamp, stampsPerMs } from "./hybrid-clock.ts";
+import { msToStamp } from "./hybrid-clock.ts";
 import { IncomingStreams, newStaging, stageFrames } from "./incoming.ts";
 import { install, stageCells } from "./install.ts";
 import { invariant } from "./invariant.ts";
@@ -52,8 +52,12 @@ export interface SyncToken {
   readonly fact: Fact;
 }
 
-/** Stamps are handed out below a ceiling at least this far ahead when it is raised. */
-export const ceilingAheadMs = 10_000;
+/**
+ * How far ahead of real time a ceiling is raised. After a crash the clock starts there, and clients write at once: so it
+ * must stay well within the skew at which writes are refused. More: fewer syncs for its sake. Less: a truer clock then.
+ */
+const ceilingAheadMsMax = 3000;
+const ceilingAheadMsMin = 200;
 
 const incarnationStampDigits = 11;
 
@@ -66,6 +70,9 @@ export class Replica {
   readonly checkpointer: Checkpointer;
   readonly purger: Purger;
   readonly #repairer: Repairer;
+  /** Raise the ceiling when there is no more headroom than this. */
+  readonly ceilingMarginMs: number;
+  readonly #ceilingAheadMs: number;
   #factNumber = 0;
   /** The newest vector known to be on disk here. */
   synced: ReadonlyVersionVector = [];
@@ -73,6 +80,8 @@ export class Replica {
 
   constructor(options: ReplicaOptions) {
     this.state = new ReplicaState(options);
+    this.#ceilingAheadMs = Math.max(ceilingAheadMsMin, Math.min(ceilingAheadMsMax, options.clockSkewMaxMs / 2));
+    this.ceilingMarginMs = this.#ceilingAheadMs / 2;
     this.keyspace = new ReplicaKeyspace(this.state);
     this.#out = new OutgoingStreams(this.state, this.#links);
     this.#in = new IncomingStreams(this.state, this.#links, this.#out);
@@ -193,7 +202,7 @@ export class Replica {
     invariant(at(state.vv, state.self) === 0, "a new origin has written nothing");
     state.facts.learnIncarnation(state.selfIndex, incarnation);
     state.clock.last = stamp;
-    state.clock.ceiling = stamp + ceilingAheadMs * stampsPerMs;
+    state.clock.ceiling = state.clock.ceilingAfter(state.nowMs, this.#ceilingAheadMs, 0);
     state.appendRecord(recordType.start, Buffer.from(incarnation, "latin1"));
     state.appendRecord(recordType.ceiling, f64(state.clock.ceiling));
     const empty = isZero(state.vv);
@@ -224,7 +233,7 @@ export class Replica {
   raiseCeiling(wanted: Stamp = 0): Stamp {
     const { state } = this;
     state.seal();
-    const ceiling = Math.max(msToStamp(state.nowMs), state.clock.last, wanted) + ceilingAheadMs * stampsPerMs;
+    const ceiling = state.clock.ceilingAfter(state.nowMs, this.#ceilingAheadMs, wanted);
     state.appendRecord(recordType.ceiling, f64(ceiling));
     return ceiling;
   }
