@@ -45,6 +45,8 @@ const diskCheckIntervalMs = 2000;
 export interface PeerOptions {
   readonly logger?: Logger;
   readonly maintenance?: Partial<MaintenanceTiming>;
+  /** Bytes after which a log segment is followed by another: the log is trimmed by whole segments. */
+  readonly segmentBytes?: number;
   readonly wallMs?: () => number;
   /** Restoring a backup: gate whatever the disk holds. */
   readonly rolledBack?: boolean;
@@ -138,7 +140,12 @@ class Peer implements RunningPeer, LinkEvents {
 
   async open(): Promise<void> {
     const config = this.#config;
-    const storage = await openFileStorage({ dir: config.dataDirectory, peerName: config.name });
+    const { segmentBytes } = this.#options;
+    const storage = await openFileStorage({
+      dir: config.dataDirectory,
+      peerName: config.name,
+      ...(segmentBytes === undefined ? {} : { segmentBytes }),
+    });
     this.#storage = storage;
     for (const warning of storage.warnings) this.#logger.warn(warning);
     await this.#openHttp();
