@@ -21,7 +21,7 @@ export const inspectToText = (report: InspectReport): string => {
   const { peer, log, checkpoint, keys } = report;
   const facts: [string, string][] = [
     ["directory", report.directory],
-    ["peer", `${peer.name} of cluster ${peer.cluster}, last incarnation ${peer.incarnation}`],
+    ["peer", `${peer.name}, last incarnation ${peer.incarnation}`],
     [
       "keys",
       `${countToText(keys.live)} live, ${countToText(keys.tombstones)} tombstones, ${countToText(keys.expired)} expired`,
@@ -70,7 +70,7 @@ const cellRow = (cell: InspectCell): Cell[] => [
   bytesAsText(cell.key),
   cell.state,
   cell.value === undefined ? "-" : bytesAsText(cell.value),
-  new Date(cell.stampMs).toISOString(),
+  cell.stampMs === 0 ? "-" : new Date(cell.stampMs).toISOString(),
   cell.dot,
   cell.expiresAtMs === 0 ? "-" : new Date(cell.expiresAtMs).toISOString(),
 ];

@@ -1,16 +1,25 @@
 /**
  * `chorus inspect DIR`: what a stopped peer's directory holds, read without changing a byte of it.
  *
+ * Opening a store writes to it (LevelDB compacts, the log cuts a torn tail off), so a copy is opened and thrown away, and
+ * what is shown is what the peer itself would recover to.
+ *
  * The report is plain data; inspect-text.ts prints it. Keys and values are latin1 strings, one character a byte.
  */
-import { usageFailure } from "./failure.ts";
+import { cp, mkdtemp, readdir, readFile, readlink, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { type PeerName, parsePeerName } from "../../protocol/words.ts";
+import { recover } from "../recovery.ts";
+import { isExpired, recordType, Replica, stampToMs } from "../replica/index.ts";
+import { type FileStorage, openFileStorage } from "../storage/open.ts";
+import { CommandFailure, failureText } from "./failure.ts";
 
 export interface InspectReport {
   readonly format: 1;
   readonly directory: string;
   readonly peer: {
     readonly name: string;
-    readonly cluster: string;
     /** Of its last run. */
     readonly incarnation: string;
   };
@@ -44,7 +53,7 @@ export interface InspectCell {
   /** undefined: deleted. */
   readonly value: string | undefined;
   readonly dot: string;
-  /** Unix ms of the write's stamp. */
+  /** Unix ms of the write's stamp; 0 for a counter that only was incremented. */
   readonly stampMs: number;
   /** Unix ms; 0 for none. */
   readonly expiresAtMs: number;
@@ -57,5 +66,131 @@ export interface InspectQuery {
 }
 
 /** Rejects with a CommandFailure: no such directory, in use by a running peer, damaged. */
-export const loadInspectReport = (directory: string, _query: InspectQuery): Promise<InspectReport> =>
-  Promise.reject(usageFailure(`${directory}: reading data directories is not in this build`));
+export const loadInspectReport = async (directory: string, query: InspectQuery): Promise<InspectReport> => {
+  const name = await loadPeerName(directory);
+  const holder = await runningHolder(directory);
+  if (holder !== undefined) {
+    throw new CommandFailure(`${directory} is in use by process ${holder}: stop that peer first (chorus cluster stop ${name})`);
+  }
+  const copy = await mkdtemp(join(tmpdir(), "chorus-inspect-"));
+  let storage: FileStorage | undefined;
+  try {
+    await cp(directory, copy, { recursive: true, errorOnExist: false });
+    storage = await openFileStorage({ dir: copy, peerName: name });
+    return await report(directory, name, storage, query);
+  } catch (error) {
+    // Messages name the copy; the person knows the original.
+    throw new CommandFailure(failureText(error).replaceAll(copy, directory), 1, { cause: error });
+  } finally {
+    await storage?.close().catch(() => undefined);
+    await rm(copy, { recursive: true, force: true });
+  }
+};
+
+const report = async (
+  directory: string,
+  name: PeerName,
+  storage: FileStorage,
+  query: InspectQuery,
+): Promise<InspectReport> => {
+  const { log } = storage;
+  const replica = new Replica({
+    name,
+    peers: [name],
+    clockSkewMaxMs: 0,
+    conflicts: { entriesMax: Number.POSITIVE_INFINITY, bytesMax: Number.POSITIVE_INFINITY },
+    recentBytesMax: 0,
+  });
+  let checkpointCells = 0;
+  const recovery = await recover(storage, replica, (words) => process.stderr.write(`${words}\n`));
+  checkpointCells = recovery.cells;
+  let incarnation = "";
+  for await (const batch of storage.replay(log.firstLsn)) {
+    for (const record of batch) if (record.type === recordType.start) incarnation = Buffer.from(record.bytes).toString();
+  }
+  const { state } = replica;
+  const { map } = state;
+  for (let origin = 0; origin < state.origins.size; origin++) {
+    const known = state.origins.incarnations[origin] ?? "";
+    if (state.origins.names[origin] === name && known > incarnation) incarnation = known;
+  }
+  const nowMs = Date.now();
+  const keys = { live: 0, tombstones: 0, expired: 0 };
+  const cells: InspectCell[] = [];
+  replica.keyspace.begin(nowMs);
+  map.walk(0, Number.POSITIVE_INFINITY, (ref) => {
+    const key = map.keyAt(ref);
+    const cell = map.cellAt(ref);
+    const value = replica.keyspace.get(key);
+    const expired = typeof cell.value === "string" && isExpired(cell.expiresAtMs, nowMs);
+    const cellState = value !== undefined ? "live" : expired ? "expired" : "deleted";
+    keys[cellState === "live" ? "live" : expired ? "expired" : "tombstones"]++;
+    if (!key.startsWith(query.prefix)) return false;
+    const newest = cell.value === undefined ? cell.totals.at(-1) : cell;
+    cells.push({
+      key,
+      state: cellState,
+      value: value ?? (expired ? (cell.value ?? undefined) : undefined),
+      dot: newest === undefined ? "" : state.dotText(newest.origin, newest.seq),
+      stampMs: cell.value === undefined ? 0 : stampToMs(cell.stamp),
+      expiresAtMs: cell.expiresAtMs,
+    });
+    return false;
+  });
+  cells.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  return {
+    format: 1,
+    directory,
+    peer: { name, incarnation },
+    gated: state.gated,
+    versionVector: Object.fromEntries(state.wire(state.vv)),
+    checkpoint: { lsn: replica.checkpointer.lsn, cells: checkpointCells, bytes: await storage.checkpoint.bytes() },
+    log: {
+      firstLsn: log.firstLsn,
+      nextLsn: log.nextLsn,
+      bytes: log.bytes,
+      segments: log.segmentFiles().map((segment, index, all) => ({
+        file: basename(segment.path),
+        firstLsn: segment.firstLsn,
+        records: (all[index + 1]?.firstLsn ?? log.nextLsn) - segment.firstLsn,
+        bytes: segment.bytes,
+      })),
+      damage:
+        log.torn === undefined
+          ? []
+          : [`a torn tail of ${log.torn.bytes} bytes behind record ${log.torn.lsn - 1}: never acknowledged as synced, the peer cuts it off`],
+    },
+    keys,
+    conflicts: state.journal.count,
+    cells: cells.slice(0, query.cellsMax),
+    truncated: cells.length > query.cellsMax,
+  };
+};
+
+const loadPeerName = async (directory: string): Promise<PeerName> => {
+  let text: string;
+  try {
+    text = await readFile(join(directory, "peer.json"), "utf8");
+  } catch (error) {
+    throw new CommandFailure(`${directory} is not a peer's data directory: it has no peer.json`, 1, { cause: error });
+  }
+  const name = parsePeerName(String((JSON.parse(text) as { peerName?: unknown }).peerName));
+  if (name === undefined) throw new CommandFailure(`${directory}/peer.json names no peer`);
+  return name;
+};
+
+/** The process that has the directory open, where that can be told (Linux); else undefined. */
+const runningHolder = async (directory: string): Promise<number | undefined> => {
+  try {
+    const { pid } = JSON.parse(await readFile(join(directory, "holder.json"), "utf8")) as { pid?: unknown };
+    if (typeof pid !== "number") return undefined;
+    process.kill(pid, 0);
+    for (const fd of await readdir(`/proc/${pid}/fd`)) {
+      const target = await readlink(`/proc/${pid}/fd/${fd}`).catch(() => "");
+      if (target.endsWith("/checkpoint/LOCK")) return pid;
+    }
+    return undefined;
+  } catch {
+    return undefined;
+  }
+};

@@ -3,7 +3,7 @@ export type { Cell } from "./cell.ts";
 export { checkpointVersion, cellPrefix, conflictPrefix, metaKey, originPrefix } from "./checkpoint.ts";
 export { type ClockVerdict, judgeClock } from "./clock-skew.ts";
 export type { Conflict } from "./conflicts.ts";
-export { CounterCell } from "./counter.ts";
+export { CounterCell, isExpired } from "./counter.ts";
 export { digestText } from "./digest.ts";
 export { stampToMs } from "./hybrid-clock.ts";
 export { InvariantError } from "./invariant.ts";

@@ -156,8 +156,9 @@ export class ReplicaKeyspace {
     if (held instanceof CounterCell) {
       for (const total of held.totals) token += `/${total.origin}.${total.first}.${total.seq}`;
     }
-    // A tombstone that is purged meanwhile is no write: absent and deleted are the same to a watcher.
-    return this.#isVisible(ref, this.#nowMs) ? token : "";
+    // A tombstone has its token too, so that a key made and deleted again is noticed; that a purge is taken for a write
+    // costs a watcher one more try.
+    return token;
   }
 
   memoryUsage(key: string): number | undefined {

@@ -192,7 +192,7 @@ test("chorus inspect shows keys as text where they are text, and cuts long value
   const text = inspectToText({
     format: 1,
     directory: "data/b",
-    peer: { name: "b", cluster: "chorus", incarnation: "00000000000aaaa" },
+    peer: { name: "b", incarnation: "00000000000aaaa" },
     gated: false,
     versionVector: { "b.1": 3 },
     checkpoint: { lsn: 1, cells: 3, bytes: 100 },
@@ -211,14 +211,14 @@ test("chorus inspect shows keys as text where they are text, and cuts long value
         state: "live",
         value: "x".repeat(5000),
         dot: "b.1:1",
-        stampMs: 0,
+        stampMs: 1_000,
         expiresAtMs: 0,
       },
       { key: "\u0000\u00ff", state: "deleted", value: undefined, dot: "b.1:2", stampMs: 0, expiresAtMs: 0 },
     ],
     truncated: true,
   });
-  assert.match(text, /^Zürich +live +x{60}\.\.\. \(4\.9 KiB\) +1970-01-01T00:00:00\.000Z +b\.1:1 +-$/m);
+  assert.match(text, /^Zürich +live +x{60}\.\.\. \(4\.9 KiB\) +1970-01-01T00:00:01\.000Z +b\.1:1 +-$/m);
   assert.match(text, /^\\x00ÿ +deleted +- /m);
   assert.match(text, /^damage +none$/m);
 });

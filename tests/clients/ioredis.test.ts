@@ -91,8 +91,8 @@ for (const [name, connect] of versions) {
     });
 
     test("logs in with a password", async () => {
-      const guarded = await startPeerForTest({ password: "secret" });
-      const welcome = connect(guarded.port, { password: "secret", connectionName: "worker" });
+      const guarded = await startPeerForTest({ password: "secret-long-enough" });
+      const welcome = connect(guarded.port, { password: "secret-long-enough", connectionName: "worker" });
       const stranger = connect(guarded.port, { retryStrategy: null, maxRetriesPerRequest: 0 });
       stranger.on("error", () => {});
       try {

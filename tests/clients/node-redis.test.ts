@@ -91,8 +91,8 @@ for (const [name, create] of versions) {
     });
 
     test("logs in with a password", async () => {
-      const guarded = await startPeerForTest({ password: "secret" });
-      const welcome = create(`redis://default:secret@127.0.0.1:${guarded.port}`);
+      const guarded = await startPeerForTest({ password: "secret-long-enough" });
+      const welcome = create(`redis://default:secret-long-enough@127.0.0.1:${guarded.port}`);
       welcome.on("error", () => {});
       try {
         await welcome.connect();
