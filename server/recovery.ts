@@ -28,7 +28,13 @@ export const recover = async (
   try {
     for (const prefix of [originPrefix, floorPrefix, metaKey, cellPrefix, conflictPrefix]) {
       for await (const entries of checkpoint.entries(prefix)) {
-        for (const [key, value] of entries) replica.restoreEntry(key, value);
+        for (const [key, value] of entries) {
+          try {
+            replica.restoreEntry(key, value);
+          } catch (error) {
+            throw located(error, `checkpoint entry ${quoted(key)}`);
+          }
+        }
         if (prefix === cellPrefix) {
           cells += entries.length;
           progress(() => `loading the checkpoint: ${cells.toLocaleString("en")} cells`);
@@ -52,7 +58,13 @@ export const recover = async (
     );
     if (from < log.nextLsn) {
       for await (const batch of storage.replay(from)) {
-        for (const record of batch) replica.replay(record);
+        for (const record of batch) {
+          try {
+            replica.replay(record);
+          } catch (error) {
+            throw located(error, `log record ${record.lsn} of type ${record.type}`);
+          }
+        }
         records += batch.length;
         progress(() => `replaying the log: ${records.toLocaleString("en")} records`);
       }
@@ -65,6 +77,12 @@ export const recover = async (
   replica.recovered(log.firstLsn);
   return { firstStart, cells, records, tookMs: performance.now() - startedMs };
 };
+
+/** The same fault, saying where. */
+const located = (error: unknown, where: string): unknown =>
+  error instanceof DecodeFault ? new DecodeFault(`${where}: ${error.message}`) : error;
+
+const quoted = (key: Uint8Array): string => JSON.stringify(Buffer.from(key).toString("latin1").slice(0, 100));
 
 const everyTwoSeconds = (report: (words: string) => void): ((words: () => string) => void) => {
   let lastMs = performance.now();
