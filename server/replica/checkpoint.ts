@@ -16,7 +16,13 @@ import { readCell, writeCell } from "./cell.ts";
 import { shardCount } from "./cell-map.ts";
 import { decodeConflict, encodeConflict } from "./conflicts.ts";
 import type { ReplicaState } from "./state.ts";
-import { join, type ReadonlyVersionVector, readVersionVector, type VersionVector, writeVersionVector } from "./version-vector.ts";
+import {
+  join,
+  type ReadonlyVersionVector,
+  readVersionVector,
+  type VersionVector,
+  writeVersionVector,
+} from "./version-vector.ts";
 
 export const checkpointVersion = 1;
 
@@ -47,11 +53,15 @@ export class Checkpointer {
   #originsStored = 0;
   /** Where recovery would start reading the log. */
   lsn: Lsn = 1;
-  /** Cells taken out by slices that were not written yet: marked dirty again if the sweep is given up. */
+  /** Taken out by the last slice, which may not be written yet: marked again if the sweep is given up. */
   #taken: number[] = [];
+  #takenConflicts: string[] = [];
+  /** Where the log has the beginning of a transfer that is being staged; 0 for none. */
+  readonly #stagingLsn: () => Lsn;
 
-  constructor(state: ReplicaState) {
+  constructor(state: ReplicaState, stagingLsn: () => Lsn) {
     this.#state = state;
+    this.#stagingLsn = stagingLsn;
   }
 
   /** One more origin was loaded from disk. */
@@ -67,9 +77,11 @@ export class Checkpointer {
     const state = this.#state;
     state.seal();
     state.facts.recount(state.vv);
+    // Recovery must see a transfer from its beginning, or its install is lost and the log behind it makes no sense.
+    const stagingLsn = this.#stagingLsn();
     this.#sweep = {
       vv: [...state.vv],
-      lsn: state.nextLsn,
+      lsn: stagingLsn > 0 ? stagingLsn : state.nextLsn,
       stable: state.facts.stable(state.vv),
       stableMs: state.facts.stableMs(),
       contexts: state.contexts.map((context) => [...context]),
@@ -85,6 +97,7 @@ export class Checkpointer {
     const state = this.#state;
     const entries: Entry[] = [];
     this.#taken = [];
+    this.#takenConflicts = [];
     if (sweep === undefined) return entries;
     let bytes = 0;
     while (sweep.shard < shardCount && bytes < bytesMax) {
@@ -100,6 +113,10 @@ export class Checkpointer {
       });
       sweep.shard++;
     }
+    // With the cells, not only at the end: a cell that shows a winner must not reach the disk without the loser.
+    if (entries.length > 0) this.#addConflicts(entries);
+    // With the cells: replaying the log over a cell that is newer does not tell again what was displaced to make it.
+    if (entries.length > 0) this.#addConflicts(entries);
     // After the cells, so that every origin they name is there.
     for (; this.#originsStored < state.origins.size; this.#originsStored++) {
       const out = new ByteWriter(64);
@@ -115,14 +132,18 @@ export class Checkpointer {
   /** The last entries, atomic with each other: with them on disk the sweep counts. The log must be synced before. */
   end(): Entry[] {
     const sweep = this.#sweep;
-    const state = this.#state;
     if (sweep === undefined) return [];
     const entries: Entry[] = [];
-    for (const [id, conflict] of state.journal.takeChanged()) {
-      entries.push([keyOf("j", id), conflict === undefined ? undefined : encodeConflict(conflict)]);
-    }
+    this.#addConflicts(entries);
     entries.push([metaKey, this.#encodeMeta(sweep)], this.floorEntry());
     return entries;
+  }
+
+  #addConflicts(entries: Entry[]): void {
+    for (const [id, conflict] of this.#state.journal.takeChanged()) {
+      entries.push([keyOf("j", id), conflict === undefined ? undefined : encodeConflict(conflict)]);
+      this.#takenConflicts.push(id);
+    }
   }
 
   floorEntry(): Entry {
@@ -148,6 +169,8 @@ export class Checkpointer {
   abort(): void {
     for (const ref of this.#taken) this.#state.map.markDirty(ref);
     this.#taken = [];
+    this.#state.journal.markChanged(this.#takenConflicts);
+    this.#takenConflicts = [];
     this.#sweep = undefined;
   }
 
@@ -210,7 +233,12 @@ export const decodeMeta = (bytes: Uint8Array, state: ReplicaState): CheckpointMe
 };
 
 /** Loads one stored entry. Order: origins, floor, meta, cells, conflicts. */
-export const loadEntry = (state: ReplicaState, checkpointer: Checkpointer, key: Uint8Array, value: Uint8Array): CheckpointMeta | undefined => {
+export const loadEntry = (
+  state: ReplicaState,
+  checkpointer: Checkpointer,
+  key: Uint8Array,
+  value: Uint8Array,
+): CheckpointMeta | undefined => {
   const input = new ByteReader(value);
   switch (key[0]) {
     case 0x6f: {
@@ -235,13 +263,17 @@ export const loadEntry = (state: ReplicaState, checkpointer: Checkpointer, key: 
       }
       state.map.advanceHorizon(Math.max(meta.horizonMs, meta.stableMs));
       state.nextLsn = meta.lsn;
+      state.streamStartLsn = meta.streamStart;
       state.logIndex.reset(meta.lsn, meta.vv);
       checkpointer.lsn = meta.lsn;
       return meta;
     }
     case 0x63: {
       const text = Buffer.from(key.buffer, key.byteOffset, key.length).latin1Slice(1, key.length);
-      state.map.load(text, readCell(input, (reference) => reference));
+      state.map.load(
+        text,
+        readCell(input, (reference) => reference),
+      );
       return undefined;
     }
     case 0x6a:

@@ -36,10 +36,7 @@ export interface ConflictLimits {
 
 const entryOverheadBytes = 300;
 const bytesOf = (conflict: Conflict): number =>
-  entryOverheadBytes +
-  conflict.key.length +
-  (conflict.winner.value?.length ?? 0) +
-  (conflict.loser.value?.length ?? 0);
+  entryOverheadBytes + conflict.key.length + (conflict.winner.value?.length ?? 0) + (conflict.loser.value?.length ?? 0);
 
 export class ConflictJournal {
   /** Oldest first. */
@@ -110,6 +107,11 @@ export class ConflictJournal {
     for (const id of this.#changed) changed.push([id, this.#entries.get(id)]);
     this.#changed = new Set();
     return changed;
+  }
+
+  /** What was taken may not have been written: the next checkpoint takes it again. */
+  markChanged(ids: readonly string[]): void {
+    for (const id of ids) this.#changed.add(id);
   }
 
   load(conflict: Conflict): void {

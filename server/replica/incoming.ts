@@ -8,12 +8,12 @@
  */
 import { ByteReader, DecodeFault } from "../../protocol/bytes.ts";
 import { checkFrameOps, type FrameHeader, readFrame } from "../../protocol/frames.ts";
-import type { LinkMessage } from "../../protocol/link-messages.ts";
 import { waitingBytesMax, waitingFramesMax } from "../../protocol/limits.ts";
-import type { Incarnation, Stamp } from "../../protocol/words.ts";
+import type { LinkMessage } from "../../protocol/link-messages.ts";
+import type { Incarnation, Lsn, Stamp } from "../../protocol/words.ts";
 import { msToStamp, stampToMs } from "./hybrid-clock.ts";
 import { install, stageCells, stagedStampMax } from "./install.ts";
-import type { LinkState, Staging, WaitingFrame } from "./link-state.ts";
+import { closeLink, type LinkState, type Staging, type WaitingFrame } from "./link-state.ts";
 import { applyFrame } from "./merge.ts";
 import type { OutgoingStreams } from "./outgoing.ts";
 import { type LinkId, type ReplicaState, recordType } from "./state.ts";
@@ -35,6 +35,7 @@ export class IncomingStreams {
   readonly #state: ReplicaState;
   readonly #links: ReadonlyMap<LinkId, LinkState>;
   readonly #out: OutgoingStreams;
+  readonly #waitingFramesMax: number;
   #transferNumber = 0;
   /** Where the gate opens once a sync has covered this LSN; 0: not opening. */
   gateLsn = 0;
@@ -51,12 +52,14 @@ export class IncomingStreams {
     this.#state = state;
     this.#links = links;
     this.#out = out;
+    this.#waitingFramesMax = state.options.waitingFramesMax ?? waitingFramesMax;
   }
 
   onHello(link: LinkState, message: LinkMessage & { kind: "hello" }): void {
     const state = this.#state;
     if (link.ready) throw new DecodeFault("a second hello on one link");
-    if (message.incarnation !== link.incarnation) throw new DecodeFault("the hello's incarnation is not the handshake's");
+    if (message.incarnation !== link.incarnation)
+      throw new DecodeFault("the hello's incarnation is not the handshake's");
     this.learnIncarnation(link.peerIndex, message.incarnation);
     this.#hear(message.clock);
     const have = state.vector(message.vv);
@@ -84,7 +87,8 @@ export class IncomingStreams {
     if (!state.gated || this.gateLsn !== 0 || !isZero(state.sealedVv())) return;
     const answered = new Set<number>();
     for (const link of this.#links.values()) if (link.ready && link.theirEmpty) answered.add(link.peerIndex);
-    if (answered.size === state.facts.peers.length - 1) this.openGate("every listed peer has answered and none has data");
+    if (answered.size === state.facts.peers.length - 1)
+      this.openGate("every listed peer has answered and none has data");
   }
 
   /** Takes effect once the record is on disk. */
@@ -111,7 +115,7 @@ export class IncomingStreams {
     // A newer run exists: the older one's link, and all that waits from it, is finished.
     for (const link of this.#links.values()) {
       if (link.peerIndex === peerIndex && link.incarnation < incarnation) {
-        state.close.push({ link: link.id, reason: "a newer run of that peer is known" });
+        closeLink(state, link, "a newer run of that peer is known");
       }
     }
   }
@@ -141,7 +145,8 @@ export class IncomingStreams {
       if (known) this.#hear(fact.clock);
     }
     state.facts.recount(state.vv);
-    for (const origin of vv.keys()) if (at(vv, origin) > at(link.known, origin)) setAt(link.known, origin, at(vv, origin));
+    for (const origin of vv.keys())
+      if (at(vv, origin) > at(link.known, origin)) setAt(link.known, origin, at(vv, origin));
     if (covers(state.vv, link.heard)) {
       link.heard = vv;
       link.heardAtMs = state.elapsedMs;
@@ -159,9 +164,11 @@ export class IncomingStreams {
       link.caughtUpWaiting = { vv: [...vv], gated };
       return;
     }
-    link.fetchingSinceMs = 0;
+    // While a stream is paused a fetch brings nothing new: it is then made only as often as one without an answer.
+    if (this.paused.size === 0) link.fetchingSinceMs = 0;
     link.theirGate = gated;
-    if (state.gated && this.gateLsn === 0 && !gated && covers(state.vv, vv)) this.openGate(`caught up with ${link.peer}`);
+    if (state.gated && this.gateLsn === 0 && !gated && covers(state.vv, vv))
+      this.openGate(`caught up with ${link.peer}`);
   }
 
   // ---- frames -------------------------------------------------------------------------------------------------------
@@ -182,7 +189,8 @@ export class IncomingStreams {
       state.count("duplicates");
       return false;
     }
-    if (here >= frame.first) throw new DecodeFault(`frame ${frame.first}..${frame.last} of ${frame.origin} overlaps ${here}`);
+    if (here >= frame.first)
+      throw new DecodeFault(`frame ${frame.first}..${frame.last} of ${frame.origin} overlaps ${here}`);
     if (origin === state.self) {
       state.fatal(`${link.peer} sent ops of this very run that it never made: two processes share one identity`);
       return false;
@@ -193,7 +201,11 @@ export class IncomingStreams {
       this.#apply(waiting);
       return true;
     }
-    if (link.waiting.length >= waitingFramesMax || link.waitingBytes + frame.bytes.length > waitingBytesMax) {
+    if (link.waiting.some((other) => other.origin === origin && other.frame.first === frame.first)) {
+      state.count("duplicates");
+      return false;
+    }
+    if (link.waiting.length >= this.#waitingFramesMax || link.waitingBytes + frame.bytes.length > waitingBytesMax) {
       state.count("bufferFull");
       return false;
     }
@@ -289,6 +301,12 @@ export class IncomingStreams {
     return false;
   }
 
+  /** Where the log has the beginning of the transfer being staged; 0 for none. */
+  stagingLsn(): Lsn {
+    for (const link of this.#links.values()) if (link.staging !== undefined) return link.staging.lsn;
+    return 0;
+  }
+
   onTransferBegin(link: LinkState, message: LinkMessage & { kind: "transfer-begin" }, bytes: Uint8Array): void {
     const state = this.#state;
     if (this.#stagingElsewhere(link)) {
@@ -297,9 +315,9 @@ export class IncomingStreams {
       return;
     }
     const transfer = ++this.#transferNumber;
-    link.staging = newStaging(state, transfer, message);
     state.seal();
-    state.appendRecord(recordType.transferBegin, withNumber(transfer, bytes));
+    const lsn = state.appendRecord(recordType.transferBegin, withNumber(transfer, bytes));
+    link.staging = newStaging(state, transfer, message, lsn);
     state.events.push({ type: "transfer-started", peer: link.peer, full: message.full, outgoing: false });
   }
 
@@ -341,6 +359,7 @@ export class IncomingStreams {
     state.seal();
     if (covers(state.vv, state.vector(message.vvEnd))) {
       state.count("transferOvertaken");
+      this.#takeCaughtUp(link);
       return;
     }
     this.#hear(message.clock);
@@ -353,13 +372,18 @@ export class IncomingStreams {
     for (const other of this.#links.values()) {
       const { out } = other;
       if (out.mode === "scan" || out.mode === "transfer-log" || (out.mode === "log" && out.cursor < state.nextLsn)) {
-        state.close.push({ link: other.id, reason: "a transfer was installed here: start anew" });
+        closeLink(state, other, "a transfer was installed here: start anew");
       }
     }
+    this.#takeCaughtUp(link);
+    this.drain();
+  }
+
+  /** The caught-up that came behind a transfer which had to wait. */
+  #takeCaughtUp(link: LinkState): void {
     const caughtUp = link.caughtUpWaiting;
     link.caughtUpWaiting = undefined;
     if (caughtUp !== undefined) this.onCaughtUp(link, caughtUp.vv, caughtUp.gated);
-    this.drain();
   }
 
   // ---- time ---------------------------------------------------------------------------------------------------------
@@ -402,8 +426,10 @@ export const newStaging = (
   state: ReplicaState,
   transfer: number,
   message: LinkMessage & { kind: "transfer-begin" },
+  lsn: Lsn,
 ): Staging => ({
   transfer,
+  lsn,
   full: message.full,
   vv0: state.vector(message.vv0),
   contexts: message.contexts.map(([origin, context]) => [state.origins.number(origin), state.vector(context)] as const),

@@ -8,7 +8,7 @@ import type { FrameHeader } from "../../protocol/frames.ts";
 import type { LinkMessage } from "../../protocol/link-messages.ts";
 import type { Incarnation, Lsn, PeerName, Stamp } from "../../protocol/words.ts";
 import type { Cell } from "./cell.ts";
-import type { LinkId } from "./state.ts";
+import type { LinkId, ReplicaState } from "./state.ts";
 import type { ReadonlyVersionVector, VersionVector } from "./version-vector.ts";
 
 /** What we send: nothing yet; the log from a cursor; a scan of the map; the log behind a scan; each new frame. */
@@ -36,6 +36,8 @@ export interface WaitingFrame {
 /** A transfer on its way in: installed at once when its end has come, or never. */
 export interface Staging {
   readonly transfer: number;
+  /** Of its first record in the log. */
+  readonly lsn: Lsn;
   readonly full: boolean;
   readonly vv0: VersionVector;
   readonly contexts: readonly (readonly [number, VersionVector])[];
@@ -51,6 +53,8 @@ export interface LinkState {
   readonly incarnation: Incarnation;
   /** Their hello came. */
   ready: boolean;
+  /** We have asked for its end: nothing of it counts any more, whatever the socket still brings. */
+  closed: boolean;
   theirGate: boolean;
   theirEmpty: boolean;
   /** The socket takes no more for now. */
@@ -91,6 +95,7 @@ export const newLinkState = (id: LinkId, peer: PeerName, peerIndex: number, inca
   peerIndex,
   incarnation,
   ready: false,
+  closed: false,
   theirGate: false,
   theirEmpty: false,
   blocked: false,
@@ -111,3 +116,17 @@ export const newLinkState = (id: LinkId, peer: PeerName, peerIndex: number, inca
   digestsAgree: false,
   wantsSynced: false,
 });
+
+/** Ends a link from our side: what waits on it and what it is being sent is finished now, not when the socket is. */
+export const closeLink = (state: ReplicaState, link: LinkState, reason: string): void => {
+  if (link.closed) return;
+  link.closed = true;
+  link.ready = false;
+  link.out = { mode: "idle" };
+  link.waiting = [];
+  link.waitingBytes = 0;
+  link.staging = undefined;
+  link.stagingEnd = undefined;
+  link.caughtUpWaiting = undefined;
+  state.close.push({ link: link.id, reason });
+};

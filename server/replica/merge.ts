@@ -16,7 +16,12 @@ import { at, type ReadonlyVersionVector } from "./version-vector.ts";
 const nothingObserved: readonly Observed[] = [];
 
 /** Applies every op of a frame whose causes are all here. The caller moves the vector on. */
-export const applyFrame = (state: ReplicaState, frame: FrameHeader, origin: number, context: ReadonlyVersionVector): void => {
+export const applyFrame = (
+  state: ReplicaState,
+  frame: FrameHeader,
+  origin: number,
+  context: ReadonlyVersionVector,
+): void => {
   const ops = new FrameOps(frame);
   while (ops.next()) {
     if (ops.kind === opKind.incr) {
@@ -68,7 +73,11 @@ const applyWrite = (
   }
   const base = map.baseAt(ref);
   if (base === undefined || map.beats(ref, stamp, origin, seq)) {
-    if (base !== undefined && base !== value && isConcurrent(map.originAt(ref), map.seqAt(ref), origin, context)) {
+    if (
+      base !== undefined &&
+      base !== value &&
+      isConcurrent(state, map.originAt(ref), map.seqAt(ref), origin, context)
+    ) {
       recordConflict(state, key, sideAt(state, ref), {
         value: value ?? undefined,
         stamp,
@@ -77,16 +86,25 @@ const applyWrite = (
       });
     }
     map.putBase(ref, value, stamp, origin, seq, expiresAtMs, observed);
-  } else if (base !== value && isConcurrent(map.originAt(ref), map.seqAt(ref), origin, context)) {
+  } else if (base !== value && isConcurrent(state, map.originAt(ref), map.seqAt(ref), origin, context)) {
     const loser = { value: value ?? undefined, stamp, dot: state.dotText(origin, seq), expiresAtMs };
     recordConflict(state, key, loser, sideAt(state, ref));
   }
   if (map.originAt(ref) === origin && map.seqAt(ref) === seq) dropCoveredTotals(state, ref, origin, seq, context);
 };
 
-/** Did the writer of the arriving op not know the base that it meets? Its own earlier writes it knew. */
-const isConcurrent = (baseOrigin: number, baseSeq: number, origin: number, context: ReadonlyVersionVector): boolean =>
-  baseOrigin !== origin && baseSeq > at(context, baseOrigin);
+/**
+ * Did the writer of the arriving op not know the base that it meets? Its own earlier writes it knew. A base that this
+ * vector does not name yet came out of a checkpoint, ahead of the log that is being replayed: nothing tells whether it was
+ * made knowing the op, and if it was not, the journal came with it.
+ */
+const isConcurrent = (
+  state: ReplicaState,
+  baseOrigin: number,
+  baseSeq: number,
+  origin: number,
+  context: ReadonlyVersionVector,
+): boolean => baseOrigin !== origin && baseSeq > at(context, baseOrigin) && baseSeq <= at(state.vv, baseOrigin);
 
 /**
  * A total that the winner's context covers and its list does not name was purged by the writer before it wrote: it
@@ -130,7 +148,13 @@ const sideAt = (state: ReplicaState, ref: CellRef): ConflictSide => ({
   expiresAtMs: state.map.expiryAt(ref),
 });
 
-const recordConflict = (state: ReplicaState, key: string, loser: ConflictSide, winner: ConflictSide, why?: Conflict["why"]): void => {
+const recordConflict = (
+  state: ReplicaState,
+  key: string,
+  loser: ConflictSide,
+  winner: ConflictSide,
+  why?: Conflict["why"],
+): void => {
   state.count("conflicts");
   state.journal.record({
     id: loser.dot,
@@ -150,7 +174,12 @@ const has = (vv: ReadonlyVersionVector, origin: number, seq: number): boolean =>
  * The covered-dot rule, first direction: what the sender's vector covers and the sender's cell lacks is superseded. Drop
  * it, never push it back. `theirs` undefined: the sender has no such cell. Returns how many parts went.
  */
-export const dropCovered = (state: ReplicaState, ref: CellRef, theirs: Cell | undefined, senderVv: ReadonlyVersionVector): number => {
+export const dropCovered = (
+  state: ReplicaState,
+  ref: CellRef,
+  theirs: Cell | undefined,
+  senderVv: ReadonlyVersionVector,
+): number => {
   const { map } = state;
   let dropped = 0;
   const base = map.baseAt(ref);
@@ -193,7 +222,12 @@ const laterThanCell = (state: ReplicaState, ref: CellRef, cell: Cell): boolean =
   return !map.beats(ref, cell.stamp, cell.origin, cell.seq);
 };
 
-/** Merges a cell that came by transfer; `mine` is my vector before the install: the rule in the other direction. */
+/**
+ * Merges a cell that came by transfer; `mine` is my vector before the install: the rule in the other direction.
+ *
+ * A base newer than the beginning of the scan is left out: its frame follows, with the context that tells whether it knew
+ * of what it displaces here.
+ */
 export const mergeTransferredCell = (
   state: ReplicaState,
   key: string,
@@ -203,7 +237,7 @@ export const mergeTransferredCell = (
 ): void => {
   const { map } = state;
   let ref = map.locate(key);
-  if (theirs.value !== undefined) {
+  if (theirs.value !== undefined && has(senderVv, theirs.origin, theirs.seq)) {
     const base = ref < 0 ? undefined : map.baseAt(ref);
     const theirsLater = base === undefined || map.beats(ref, theirs.stamp, theirs.origin, theirs.seq);
     const superseded = has(mine, theirs.origin, theirs.seq) && theirsLater;
@@ -214,7 +248,9 @@ export const mergeTransferredCell = (
         // Neither had heard of the other's write: what loses is kept.
         const unknownToMe = !has(mine, theirs.origin, theirs.seq);
         const unknownToThem = !has(senderVv, map.originAt(ref), map.seqAt(ref));
-        if (unknownToMe && unknownToThem) {
+        // As in isConcurrent(): a base out of a checkpoint may be ahead of the log that is being replayed.
+        const isMine = has(mine, map.originAt(ref), map.seqAt(ref));
+        if (unknownToMe && unknownToThem && isMine) {
           const theirSide: ConflictSide = {
             value: theirs.value ?? undefined,
             stamp: theirs.stamp,
@@ -234,8 +270,7 @@ export const mergeTransferredCell = (
   let changed = false;
   for (const total of theirs.totals) {
     const held = ref < 0 ? undefined : map.heldAt(ref);
-    const present =
-      held instanceof CounterCell && findTotal(held.totals, total.origin, total.first) !== undefined;
+    const present = held instanceof CounterCell && findTotal(held.totals, total.origin, total.first) !== undefined;
     if (has(mine, total.origin, total.seq) && !present) {
       state.count("ignoredByDot");
       continue;

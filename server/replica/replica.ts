@@ -25,7 +25,7 @@ import { IncomingStreams, newStaging, stageFrames } from "./incoming.ts";
 import { install, stageCells } from "./install.ts";
 import { invariant } from "./invariant.ts";
 import { ReplicaKeyspace } from "./keyspace.ts";
-import { type LinkState, newLinkState, type Staging } from "./link-state.ts";
+import { closeLink, type LinkState, newLinkState, type Staging } from "./link-state.ts";
 import { applyFrame } from "./merge.ts";
 import { type LogRead, OutgoingStreams, type ReadRecord } from "./outgoing.ts";
 import { Purger } from "./purge.ts";
@@ -85,7 +85,7 @@ export class Replica {
     this.keyspace = new ReplicaKeyspace(this.state);
     this.#out = new OutgoingStreams(this.state, this.#links);
     this.#in = new IncomingStreams(this.state, this.#links, this.#out);
-    this.checkpointer = new Checkpointer(this.state);
+    this.checkpointer = new Checkpointer(this.state, () => this.#in.stagingLsn());
     this.purger = new Purger(this.state, this.checkpointer);
     this.#repairer = new Repairer(this.state, this.#out);
     this.#in.onInstalled = () => this.checkpointer.abort();
@@ -103,7 +103,8 @@ export class Replica {
     const { state } = this;
     const start = state.logIndex.startLsn;
     const base = state.logIndex.baseVv;
-    const earlier = segments.filter((segment) => segment.lsn < start);
+    // Across a transfer that was installed the log has a gap: what lies before it cannot be streamed.
+    const earlier = segments.filter((segment) => segment.lsn < start && segment.lsn >= state.streamStartLsn);
     const [first, ...others] = earlier;
     if (first === undefined) return;
     state.logIndex.reset(first.lsn, first.vv);
@@ -152,7 +153,7 @@ export class Replica {
 
   #replayTransfer(transfer: number, message: LinkMessage): void {
     const { state } = this;
-    if (message.kind === "transfer-begin") this.#stagings.set(transfer, newStaging(state, transfer, message));
+    if (message.kind === "transfer-begin") this.#stagings.set(transfer, newStaging(state, transfer, message, 0));
     const staging = this.#stagings.get(transfer);
     // Without its beginning a transfer began before the checkpoint and was never finished: nothing of it counts.
     if (staging === undefined) return;
@@ -203,14 +204,15 @@ export class Replica {
     state.facts.learnIncarnation(state.selfIndex, incarnation);
     state.clock.last = stamp;
     state.clock.ceiling = state.clock.ceilingAfter(state.nowMs, this.#ceilingAheadMs, 0);
-    state.appendRecord(recordType.start, Buffer.from(incarnation, "latin1"));
-    state.appendRecord(recordType.ceiling, f64(state.clock.ceiling));
     const empty = isZero(state.vv);
     const gate = options.rolledBack === true || (options.firstStart && !(options.bootstrap && empty));
+    // The gate comes first: of a first write that was torn, any part left must not look like a disk with a past.
     if (gate || (state.gated && options.bootstrap && empty)) {
       state.gated = gate;
       state.appendRecord(recordType.gate, Uint8Array.of(gate ? 1 : 0));
     }
+    state.appendRecord(recordType.start, Buffer.from(incarnation, "latin1"));
+    state.appendRecord(recordType.ceiling, f64(state.clock.ceiling));
     if (state.gated && state.facts.peers.length === 1 && options.rolledBack !== true) {
       this.#in.openGate("this peer is the whole cluster");
     }
@@ -274,6 +276,11 @@ export class Replica {
     invariant(peerIndex >= 0 && peerIndex !== state.selfIndex, "links lead to the other peers of the cluster");
     const link = newLinkState(id, peer, peerIndex, incarnation);
     this.#links.set(id, link);
+    if (incarnation < (state.facts.view[peerIndex] ?? "")) {
+      // Its end has not reached us yet, though a newer run of that peer has been heard of by another way.
+      closeLink(state, link, "a newer run of that peer is known");
+      return;
+    }
     const vv = state.sealedVv();
     this.#out.send(link, {
       kind: "hello",
@@ -301,7 +308,7 @@ export class Replica {
   /** Throws DecodeFault for a message that is not well formed: close that link. */
   receive(id: LinkId, bytes: Uint8Array): void {
     const link = this.#links.get(id);
-    if (link === undefined) return;
+    if (link === undefined || link.closed) return;
     const message = decodeLinkMessage(bytes);
     if (message.kind !== "hello" && !link.ready) {
       throw new DecodeFault(`${message.kind} before hello`);

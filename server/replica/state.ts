@@ -29,6 +29,8 @@ export interface ReplicaOptions {
   readonly conflicts: ConflictLimits;
   /** Bytes of newest records kept in memory, so that a stream at the log's end need not read the disk to catch it. */
   readonly recentBytesMax: number;
+  /** Frames that wait for their causes, per link; default in limits.ts. */
+  readonly waitingFramesMax?: number;
 }
 
 /** Types of log records. A new one here also needs a case in replay(). */
@@ -104,6 +106,8 @@ export class ReplicaState {
   ceilingWanted: Stamp = 0;
 
   nextLsn: Lsn = 1;
+  /** From the checkpoint: nothing of the log before this may be streamed. */
+  streamStartLsn: Lsn = 1;
   readonly recent: RecentRecords;
 
   readonly frame = new FrameWriter(framesKind);
