@@ -17,15 +17,16 @@ interface Entry {
 }
 
 export class LogIndex {
-  #entries: Entry[] = [];
+  /** Never empty. */
+  #entries: Entry[] = [{ lsn: 1, vv: [] }];
   #bytes = 0;
 
   get startLsn(): Lsn {
-    return this.#entries[0]?.lsn ?? 1;
+    return (this.#entries[0] as Entry).lsn;
   }
 
   get baseVv(): ReadonlyVersionVector {
-    return this.#entries[0]?.vv ?? [];
+    return (this.#entries[0] as Entry).vv;
   }
 
   /** Starts anew: nothing before `lsn` can be streamed. */
@@ -43,15 +44,20 @@ export class LogIndex {
     this.#bytes += bytes;
   }
 
-  /** An entry known from a segment's header. Ascending. */
+  /** An entry where a segment begins: the log is trimmed by whole segments. Ascending. */
   add(lsn: Lsn, vv: ReadonlyVersionVector): void {
+    if (this.#entries.length > 0 && (this.#entries[this.#entries.length - 1] as Entry).lsn >= lsn) return;
     this.#entries.push({ lsn, vv: [...vv] });
     this.#bytes = 0;
   }
 
-  /** The log begins at `lsn` now. Keeps at least one entry at or after it. */
-  trimmed(lsn: Lsn): void {
-    while (this.#entries.length > 1 && (this.#entries[0] as Entry).lsn < lsn) this.#entries.shift();
+  /**
+   * The log begins at `firstLsn` now: no entry before it may stay, or a stream would begin at a record that is gone, for
+   * ever. `vv` is that of all before `nextLsn`, and what is left when no entry is.
+   */
+  trimmed(firstLsn: Lsn, nextLsn: Lsn, vv: ReadonlyVersionVector): void {
+    while (this.#entries.length > 0 && (this.#entries[0] as Entry).lsn < firstLsn) this.#entries.shift();
+    if (this.#entries.length === 0) this.add(nextLsn, vv);
   }
 
   /** The last place where all before is covered by `vv`; undefined when that was trimmed: a transfer is needed. */

@@ -168,7 +168,7 @@ export class Replica {
   /** Everything that was recovered is applied. `logStart`: the oldest LSN the log still has. */
   recovered(logStart: Lsn): void {
     this.#stagings.clear();
-    this.state.logIndex.trimmed(logStart);
+    this.state.logIndex.trimmed(logStart, this.state.nextLsn, this.state.vv);
     this.state.journal.sortByTime();
     this.state.map.settleHorizon(Number.POSITIVE_INFINITY);
     this.synced = [...this.state.vv];
@@ -458,12 +458,15 @@ export class Replica {
   }
 
   logTrimmed(firstLsn: Lsn): void {
-    this.state.logIndex.trimmed(firstLsn);
+    this.state.seal();
+    this.state.logIndex.trimmed(firstLsn, this.state.nextLsn, this.state.vv);
     this.state.count("trims");
   }
 
-  /** What a new log segment's header notes: the vector of everything appended before it. */
+  /** What a new log segment's header notes: the vector of everything appended before it. The segment begins now. */
   segmentNote(): Uint8Array {
+    const { state } = this;
+    if (state.frame.count === 0) state.logIndex.add(state.nextLsn, state.vv);
     const out = new ByteWriter(128);
     writeVersionVector(out, this.state.vv, this.state.origins);
     return out.take();
