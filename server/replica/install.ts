@@ -55,6 +55,7 @@ export const install = (
   for (const [key, theirs] of staging.cells) mergeTransferredCell(state, key, theirs, mine, staging.vv0);
   for (const [, theirs] of staging.cells) hearCell(state, theirs);
   for (const [origin, context] of staging.contexts) {
+    state.contextOf(origin);
     if (at(staging.vv0, origin) > at(mine, origin)) state.contexts[origin] = [...context];
   }
   state.vv = join(mine, staging.vv0);
@@ -67,7 +68,6 @@ export const install = (
     setAt(state.vv, origin, frame.last);
     state.count("scanFrames");
   }
-  for (let origin = 0; origin < state.origins.size; origin++) state.contextOf(origin);
   state.floor = join(state.floor, state.vector(end.floor));
   state.purgeable = [];
   state.map.advanceHorizon(end.horizonMs);
