@@ -105,12 +105,15 @@ class Shard {
   }
 }
 
+/** Stands for every shard that never held a cell, so that a small map costs no 1,024 sets of columns. Never written to. */
+const emptyShard = new Shard();
+
 /** Where a cell lies: slot * 1024 + shard. -1: nowhere. */
 export type CellRef = number;
 
 export class CellMap {
   readonly digest = new Digest();
-  readonly #shards: Shard[] = Array.from({ length: shardCount }, () => new Shard());
+  readonly #shards: Shard[] = new Array<Shard>(shardCount).fill(emptyShard);
   readonly #origins: OriginTable;
   /** Expired as of this unix ms is out of the digest. Only grows. */
   #horizonMs = 0;
@@ -214,7 +217,11 @@ export class CellMap {
   /** A new cell for the key last looked for with locate(), which found nothing. */
   insert(key: string): CellRef {
     const shardNumber = this.#keyHash & shardMask;
-    const shard = this.#shards[shardNumber] as Shard;
+    let shard = this.#shards[shardNumber] as Shard;
+    if (shard === emptyShard) {
+      shard = new Shard();
+      this.#shards[shardNumber] = shard;
+    }
     const slot = shard.allocate();
     shard.keys[slot] = key;
     shard.slots.insert(this.#keyHash, slot, shard.keys);
