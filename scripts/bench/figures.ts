@@ -1,0 +1,118 @@
+/** The figures: what each is, what it must reach and what it should, and the verdict on a measurement. Pure. */
+
+export interface Figure {
+  readonly name: string;
+  readonly title: string;
+  readonly unit: "ops/s" | "ms" | "s" | "B/key";
+  /** Chorus ÷ Redis, or Chorus's own value. */
+  readonly judgedBy: "ratio" | "value";
+  readonly better: "higher" | "lower";
+  /** Without bounds the row is there to be read, not judged. */
+  readonly bounds?: { readonly must: number; readonly aim: number };
+}
+
+const ratio = (
+  name: string,
+  title: string,
+  unit: Figure["unit"],
+  better: Figure["better"],
+  must?: number,
+  aim?: number,
+): Figure => ({
+  name,
+  title,
+  unit,
+  judgedBy: "ratio",
+  better,
+  ...(must === undefined || aim === undefined ? {} : { bounds: { must, aim } }),
+});
+
+const value = (name: string, title: string, unit: Figure["unit"], must: number, aim: number): Figure => ({
+  name,
+  title,
+  unit,
+  judgedBy: "value",
+  better: "lower",
+  bounds: { must, aim },
+});
+
+export const figures = [
+  ratio("set-p1", "replicated SET, pipeline 1", "ops/s", "higher", 0.7, 1),
+  ratio("set-p1-spread", "  the same, spread over all three peers", "ops/s", "higher"),
+  ratio("set-p16", "replicated SET, pipeline 16", "ops/s", "higher", 0.7, 1),
+  ratio("set-p16-spread", "  the same, spread over all three peers", "ops/s", "higher"),
+  ratio("get-p1", "GET, pipeline 1", "ops/s", "higher", 0.9, 1),
+  ratio("get-p16", "GET, pipeline 16", "ops/s", "higher", 0.7, 1),
+  ratio("incr-p16", "replicated INCR, pipeline 16", "ops/s", "higher", 0.5, 0.8),
+  value("lag-p50", "replication lag under paced SETs, p50", "ms", 2, 1),
+  value("lag-p99", "replication lag under paced SETs, p99", "ms", 10, 5),
+  ratio("memory", "memory per key", "B/key", "lower", 1.5, 1.25),
+  value("restart-crash", "restart after kill -9, until reads", "s", 5, 2),
+  value("restart-clean", "restart after a clean stop, until reads", "s", 5, 2),
+  value("return", "a server that missed a write of every key: until identical", "s", 15, 5),
+  value("busy-get", "GET p99.9 during checkpoint, scan and transfer", "ms", 30, 10),
+] as const satisfies readonly Figure[];
+
+export type FigureName = (typeof figures)[number]["name"];
+
+/** One row as measured: a sample per round. */
+export interface Measurement {
+  readonly name: FigureName;
+  readonly chorus: readonly number[];
+  readonly redis: readonly number[];
+  /** What a reader must know to judge the row. */
+  readonly notes: readonly string[];
+  /** Why it could not be measured. */
+  readonly failure?: string;
+}
+
+export type Verdict = "aim" | "must" | "BELOW" | "failed" | "-";
+
+export interface Row {
+  readonly figure: Figure;
+  readonly measurement: Measurement;
+  readonly chorusMedian: number | undefined;
+  readonly redisMedian: number | undefined;
+  /** Of the medians; null where there is nothing to compare with. */
+  readonly ratio: number | undefined;
+  /** Lowest and highest ratio of a round: how far the machine can be trusted. */
+  readonly ratioRange: readonly [number, number] | undefined;
+  readonly verdict: Verdict;
+}
+
+export const median = (samples: readonly number[]): number | undefined => {
+  const sorted = [...samples].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  if (sorted.length % 2 === 1) return sorted[middle];
+  const [low, high] = [sorted[middle - 1], sorted[middle]];
+  return low === undefined || high === undefined ? undefined : (low + high) / 2;
+};
+
+export const rowOf = (measurement: Measurement): Row => {
+  const figure: Figure | undefined = figures.find(({ name }) => name === measurement.name);
+  if (figure === undefined) throw new Error(`there is no figure ${measurement.name}`);
+  const chorusMedian = median(measurement.chorus);
+  const redisMedian = median(measurement.redis);
+  const quotient = chorusMedian === undefined || redisMedian === undefined ? undefined : chorusMedian / redisMedian;
+  const quotients = measurement.chorus.flatMap((sample, round) => {
+    const other = measurement.redis[round];
+    return other === undefined ? [] : [sample / other];
+  });
+  return {
+    figure,
+    measurement,
+    chorusMedian,
+    redisMedian,
+    ratio: quotient,
+    ratioRange: quotients.length === 0 ? undefined : [Math.min(...quotients), Math.max(...quotients)],
+    verdict: verdictOn(figure, measurement, figure.judgedBy === "ratio" ? quotient : chorusMedian),
+  };
+};
+
+const verdictOn = (figure: Figure, { failure }: Measurement, judged: number | undefined): Verdict => {
+  if (failure !== undefined) return "failed";
+  if (figure.bounds === undefined || judged === undefined) return "-";
+  const { must, aim } = figure.bounds;
+  const reaches = (bound: number): boolean => (figure.better === "higher" ? judged >= bound : judged <= bound);
+  return reaches(aim) ? "aim" : reaches(must) ? "must" : "BELOW";
+};

@@ -1,0 +1,44 @@
+/** Waiting for a condition with a deadline, and telling a person what takes long. Progress goes to standard error. */
+import { setTimeout as delay } from "node:timers/promises";
+
+/** What takes longer than this is talked about. */
+const talkAfterMs = 2000;
+
+export const say = (words: string): void => {
+  process.stderr.write(`${words}\n`);
+};
+
+/** Says something at most every two seconds, and nothing in the first two. */
+export const everyTwoSeconds = (): ((words: () => string) => void) => {
+  let lastMs = performance.now();
+  return (words) => {
+    if (performance.now() - lastMs < talkAfterMs) return;
+    lastMs = performance.now();
+    say(words());
+  };
+};
+
+export interface Patience {
+  readonly timeoutMs: number;
+  readonly intervalMs?: number;
+  /** Throws when there is no sense in waiting on: a server died. */
+  readonly check?: () => void;
+}
+
+/** Resolves once the condition holds. Rejects, naming what was waited for, at the deadline. */
+export const until = async (
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  { timeoutMs, intervalMs = 20, check }: Patience,
+): Promise<void> => {
+  const startedMs = performance.now();
+  const talk = everyTwoSeconds();
+  for (;;) {
+    check?.();
+    if (await holds()) return;
+    const waitedMs = performance.now() - startedMs;
+    if (waitedMs > timeoutMs) throw new Error(`${what}: not within ${Math.round(timeoutMs / 1000)} s`);
+    talk(() => `  waiting: ${what} (${Math.round(waitedMs / 1000)} s)`);
+    await delay(intervalMs);
+  }
+};
