@@ -115,8 +115,6 @@ export class Checkpointer {
     }
     // With the cells, not only at the end: a cell that shows a winner must not reach the disk without the loser.
     if (entries.length > 0) this.#addConflicts(entries);
-    // With the cells: replaying the log over a cell that is newer does not tell again what was displaced to make it.
-    if (entries.length > 0) this.#addConflicts(entries);
     // After the cells, so that every origin they name is there.
     for (; this.#originsStored < state.origins.size; this.#originsStored++) {
       const out = new ByteWriter(64);
