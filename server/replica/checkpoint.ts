@@ -37,6 +37,8 @@ const floorKey = Buffer.from("f");
 
 interface Sweep {
   readonly vv: ReadonlyVersionVector;
+  /** As the log has it before `lsn`: a record there is not read again. */
+  readonly gated: boolean;
   readonly lsn: Lsn;
   readonly stable: ReadonlyVersionVector;
   readonly stableMs: number;
@@ -81,6 +83,7 @@ export class Checkpointer {
     const stagingLsn = this.#stagingLsn();
     this.#sweep = {
       vv: [...state.vv],
+      gated: state.gatedInLog,
       lsn: stagingLsn > 0 ? stagingLsn : state.nextLsn,
       stable: state.facts.stable(state.vv),
       stableMs: state.facts.stableMs(),
@@ -177,8 +180,8 @@ export class Checkpointer {
     const out = new ByteWriter(512);
     out.u8(checkpointVersion);
     out.string(state.name);
-    out.u8(state.gated ? 1 : 0);
-    out.f64(state.clock.ceiling);
+    out.u8(sweep.gated ? 1 : 0);
+    out.f64(Math.max(state.clock.ceiling, state.ceilingInLog));
     out.varint(sweep.lsn);
     out.varint(sweep.streamStart);
     out.f64(Math.max(state.map.horizonMs, 0));
@@ -252,6 +255,7 @@ export const loadEntry = (
     case 0x6d: {
       const meta = decodeMeta(value, state);
       state.gated = meta.gated;
+      state.gatedInLog = meta.gated;
       state.clock.ceiling = Math.max(state.clock.ceiling, meta.ceiling);
       state.vv = meta.vv;
       state.purgeable = meta.purgeable;

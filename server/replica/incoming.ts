@@ -97,6 +97,7 @@ export class IncomingStreams {
     state.seal();
     this.#gateWhy = why;
     this.gateLsn = state.appendRecord(recordType.gate, Uint8Array.of(0));
+    state.gatedInLog = false;
     state.syncWanted = true;
   }
 

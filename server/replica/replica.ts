@@ -139,6 +139,7 @@ export class Replica {
         return;
       case recordType.gate:
         state.gated = input.u8() === 1;
+        state.gatedInLog = state.gated;
         return;
       case recordType.transferBegin:
       case recordType.transferCells:
@@ -209,6 +210,7 @@ export class Replica {
     // The gate comes first: of a first write that was torn, any part left must not look like a disk with a past.
     if (gate || (state.gated && options.bootstrap && empty)) {
       state.gated = gate;
+      state.gatedInLog = gate;
       state.appendRecord(recordType.gate, Uint8Array.of(gate ? 1 : 0));
     }
     state.appendRecord(recordType.start, Buffer.from(incarnation, "latin1"));
@@ -237,6 +239,7 @@ export class Replica {
     state.seal();
     const ceiling = state.clock.ceilingAfter(state.nowMs, this.#ceilingAheadMs, wanted);
     state.appendRecord(recordType.ceiling, f64(ceiling));
+    state.ceilingInLog = ceiling;
     return ceiling;
   }
 

@@ -92,6 +92,9 @@ export class ReplicaState {
   purgeable: VersionVector = [];
   /** Takes no writes until caught up with somebody who is not gated. Durable. */
   gated = false;
+  /** What the log's newest records say of the gate and the ceiling; they take effect once they are on disk. */
+  gatedInLog = false;
+  ceilingInLog: Stamp = 0;
 
   /** Wall clock, unix ms, and monotonic ms, as last told. */
   nowMs = 0;
