@@ -319,6 +319,9 @@ export class IncomingStreams {
     state.seal();
     const lsn = state.appendRecord(recordType.transferBegin, withNumber(transfer, bytes));
     link.staging = newStaging(state, transfer, message, lsn);
+    // One that was whole and waited for its stamps makes room: its end must not install what has come of this one.
+    link.stagingEnd = undefined;
+    link.caughtUpWaiting = undefined;
     state.events.push({ type: "transfer-started", peer: link.peer, full: message.full, outgoing: false });
   }
 
