@@ -85,7 +85,9 @@ test("the conflicts survive a kill -9 of every peer", async (t) => {
     await cluster.identical();
     const idsOf = async (): Promise<string[][]> =>
       await Promise.all(
-        cluster.peers.map(async (peer) => (await conflictsOf(peer)).map((conflict) => String(conflict.get("id"))).sort()),
+        cluster.peers.map(async (peer) =>
+          (await conflictsOf(peer)).map((conflict) => String(conflict.get("id"))).sort(),
+        ),
       );
     const before = await idsOf();
     assert(before.every((ids) => ids.length > 0));
@@ -114,7 +116,9 @@ class Incrementer {
     let done = 0;
     while (done < wanted) {
       if (client === undefined || !client.isOpen) client = await this.#peer.connect();
-      const outcomes = await client.pipeline(Array.from({ length: Math.min(window, wanted - done) }, () => ["INCR", this.#key]));
+      const outcomes = await client.pipeline(
+        Array.from({ length: Math.min(window, wanted - done) }, () => ["INCR", this.#key]),
+      );
       let last = 0;
       for (const outcome of outcomes) {
         if (outcome.state === "acked") {

@@ -17,6 +17,7 @@ import { parseStatus, type StatusReport } from "../../protocol/status.ts";
 import { httpGet } from "../../server/cli/http-get.ts";
 import { parsePeerMessage } from "../../server/cli/peer-messages.ts";
 import { verdictOf } from "../../server/cli/verdict.ts";
+import type { PeerOptions } from "../../server/peer.ts";
 import { projectRoot, until } from "./processes.ts";
 import { RespClient } from "./resp-client.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
@@ -31,6 +32,8 @@ export interface RealClusterOptions {
   /** Of every peer. */
   readonly flags?: readonly string[];
   readonly flagsOf?: (name: string) => readonly string[];
+  /** What no flag sets, such as short maintenance times. */
+  readonly peerOptions?: Omit<PeerOptions, "logger" | "wallMs">;
   /** Links go over proxies, so that `cluster.cut` works. */
   readonly proxied?: boolean;
   /** False: the peers find out by themselves that all are empty. */
@@ -59,6 +62,7 @@ export class RealPeer {
   #waker: ChildProcess | undefined;
   #startedBefore = false;
   readonly #bootstrap: boolean;
+  readonly #peerOptions: RealClusterOptions["peerOptions"];
   /** Ends that nobody asked for. */
   readonly surprises: string[] = [];
 
@@ -70,6 +74,7 @@ export class RealPeer {
     readonly peers: string;
     readonly flags: readonly string[];
     readonly bootstrap: boolean;
+    readonly peerOptions: RealClusterOptions["peerOptions"];
   }) {
     const { name, tcpPort, httpPort, directory } = options;
     this.name = name;
@@ -78,8 +83,12 @@ export class RealPeer {
     this.dataDirectory = join(directory, name);
     this.logFile = join(directory, `${name}.log`);
     this.#bootstrap = options.bootstrap;
+    this.#peerOptions = options.peerOptions;
     const own = { name, peers: options.peers, tcp: tcpPort, http: httpPort, data: this.dataDirectory };
-    this.#arguments = [...Object.entries(own).flatMap(([flag, value]) => [`--${flag}`, String(value)]), ...options.flags];
+    this.#arguments = [
+      ...Object.entries(own).flatMap(([flag, value]) => [`--${flag}`, String(value)]),
+      ...options.flags,
+    ];
   }
 
   get pid(): number {
@@ -108,9 +117,10 @@ export class RealPeer {
     const given = [...this.#arguments, ...extra];
     if (this.#bootstrap && !this.#startedBefore) given.push("--bootstrap");
     this.#startedBefore = true;
-    const child = spawn(process.execPath, [join(projectRoot, "dist/server/main.js"), "peer", ...given], {
+    const main = this.#peerOptions === undefined ? "dist/server/main.js" : "tests/support/peer-with-options.js";
+    const child = spawn(process.execPath, [join(projectRoot, main), "peer", ...given], {
       stdio: ["ignore", log, log, "ipc"],
-      env,
+      env: { ...env, PEER_OPTIONS: JSON.stringify(this.#peerOptions ?? {}) },
     });
     closeSync(log);
     this.#child = child;
@@ -257,7 +267,8 @@ export class RealCluster {
   async linked(withinMs = 20_000): Promise<void> {
     await until(
       "all links are up",
-      async () => (await this.statuses()).every((status) => status?.links.every(({ state }) => state === "up") === true),
+      async () =>
+        (await this.statuses()).every((status) => status?.links.every(({ state }) => state === "up") === true),
       withinMs,
     );
   }
@@ -312,7 +323,8 @@ export class RealCluster {
     for (const hook of this.#hooks) hook();
     await Promise.all(this.peers.map((peer) => peer.kill()));
     for (const proxy of this.#proxies.values()) proxy.close();
-    rmSync(this.directory, { recursive: true, force: true });
+    // To look at what a failure left behind.
+    if (process.env["CHORUS_TEST_KEEP"] === undefined) rmSync(this.directory, { recursive: true, force: true });
   }
 }
 
@@ -381,6 +393,7 @@ const openCluster = async (options: RealClusterOptions): Promise<RealCluster> =>
       peers: list,
       flags: [...flags, ...flagsOf(name)],
       bootstrap,
+      peerOptions: options.peerOptions,
     });
   });
   return new RealCluster(directory, peers, proxies);
@@ -400,7 +413,11 @@ export const withCluster = async (
     }
     await body(cluster);
     if (options.mayFail !== true) {
-      assert.deepEqual(cluster.peers.flatMap((peer) => peer.surprises), [], "no peer ended by itself");
+      assert.deepEqual(
+        cluster.peers.flatMap((peer) => peer.surprises),
+        [],
+        "no peer ended by itself",
+      );
       for (const peer of cluster.peers) assert.deepEqual(fatalLines(peer), [], `no fatal line of ${peer.name}`);
     }
   } catch (error) {
@@ -418,7 +435,9 @@ const fatalLines = (peer: RealPeer): string[] =>
   peer
     .log()
     .split("\n")
-    .filter((line) => line.includes('"level":60') || line.includes("digest differs") || /uncaught|Unhandled/.test(line));
+    .filter(
+      (line) => line.includes('"level":60') || line.includes("digest differs") || /uncaught|Unhandled/.test(line),
+    );
 
 /** Every visible key with its value, read as a client would: SCAN and MGET. */
 export const dump = async (peer: RealPeer): Promise<Map<string, string>> => {
@@ -456,7 +475,8 @@ export const sameEverywhere = async (cluster: RealCluster, withinMs = 30_000): P
     const name = cluster.peers[index + 1]?.name;
     assert.equal(other.size, first.size, `${name} holds as many keys as ${cluster.peers[0]?.name}`);
     for (const [key, value] of first) {
-      if (other.get(key) !== value) assert.equal(other.get(key), value, `${key} at ${name} as at ${cluster.peers[0]?.name}`);
+      if (other.get(key) !== value)
+        assert.equal(other.get(key), value, `${key} at ${name} as at ${cluster.peers[0]?.name}`);
     }
   }
   return first;
@@ -473,4 +493,10 @@ export const seededRandom = (t: TestContext): (() => number) => {
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
+};
+
+/** Minutes in seconds: checkpoints all the time, segments of 64 KiB. */
+export const busyMaintenance = {
+  maintenance: { checkpointLogBytes: 256 * 1024, checkpointIntervalMs: 300, checkpointForPurgeMs: 300 },
+  segmentBytes: 64 * 1024,
 };

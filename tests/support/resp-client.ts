@@ -138,7 +138,10 @@ export class RespClient {
   static connect({ port, host = "127.0.0.1", timeoutMs = 5000 }: RespAddress): Promise<RespClient> {
     return new Promise((resolve, reject) => {
       const socket = connect({ port, host });
-      const timer = setTimeout(() => socket.destroy(new Error(`no connection to ${port} in ${timeoutMs} ms`)), timeoutMs);
+      const timer = setTimeout(
+        () => socket.destroy(new Error(`no connection to ${port} in ${timeoutMs} ms`)),
+        timeoutMs,
+      );
       socket.once("error", reject);
       socket.once("connect", () => {
         clearTimeout(timer);

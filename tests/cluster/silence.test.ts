@@ -1,0 +1,76 @@
+/** Peers and links that say nothing for a while: a stopped process, a direction of the network that is gone. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { unnoticed } from "../support/hammer.ts";
+import { until } from "../support/processes.ts";
+import { type RealPeer, sameEverywhere, withCluster } from "../support/real-cluster.ts";
+import type { RespClient } from "../support/resp-client.ts";
+
+const isLong = process.env["CHORUS_TEST_SCALE"] !== undefined;
+
+test("a peer stopped by SIGSTOP beyond the links' dead time goes on where it was", async (t) => {
+  await withCluster(t, {}, async (cluster) => {
+    const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
+    await cluster.linked();
+    const own = await c.connect();
+    await own.call("SET", "before", "1");
+    // A write that the stopped peer has been sent and has not read.
+    let late: ReturnType<RespClient["send"]> | undefined;
+    const report = await unnoticed(cluster, [a, b], async () => {
+      c.pause();
+      late = own.send("SET", "during", "1");
+      // Dead after 5 s of silence; with CHORUS_TEST_SCALE, well past the ceiling of its clock and its links' back-off.
+      await until("its links are down", async () => {
+        const statuses = await cluster.statuses([a, b]);
+        return statuses.every((status) => status?.links.find((link) => link.peer === "c")?.state !== "up");
+      });
+      if (isLong) await delay(60_000);
+      c.resume();
+      await cluster.linked();
+    });
+    t.diagnostic(report);
+    // Its client had nothing but to wait.
+    assert.deepEqual(await late, { state: "acked", reply: "OK" });
+    assert.equal(await own.call("INCR", "after"), 1);
+    own.close();
+    const all = await sameEverywhere(cluster);
+    assert.deepEqual([all.get("before"), all.get("during"), all.get("after")], ["1", "1", "1"]);
+    const status = await c.status();
+    assert.equal(status?.clock.skewState, "ok");
+  });
+});
+
+for (const [from, to] of [
+  ["a", "b"],
+  ["b", "a"],
+] as const) {
+  test(`the link from ${from} to ${to} is cut in that direction only: writes go around it, then it heals`, async (t) => {
+    await withCluster(t, { proxied: true }, async (cluster) => {
+      await cluster.linked();
+      const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
+      const report = await unnoticed(cluster, [a, b, c], async () => {
+        cluster.cut(from, to);
+        const cutMs = performance.now();
+        await cluster.peer(from).call("SET", "around", "1");
+        await until(
+          "what one side writes reaches the other by the third",
+          async () => (await cluster.peer(to).call("GET", "around")) === "1",
+        );
+        t.diagnostic(`around the cut after ${Math.round(performance.now() - cutMs)} ms`);
+        await until("both ends notice", async () => {
+          const [one, other] = await cluster.statuses([cluster.peer(from), cluster.peer(to)]);
+          return (
+            one?.links.find(({ peer }) => peer === to)?.state !== "up" &&
+            other?.links.find(({ peer }) => peer === from)?.state !== "up"
+          );
+        });
+        await cluster.peer(to).call("SET", "back", "1");
+        await until("and the other way", async () => (await cluster.peer(from).call("GET", "back")) === "1");
+        cluster.heal();
+        await cluster.linked();
+      });
+      t.diagnostic(report);
+    });
+  });
+}
