@@ -161,6 +161,9 @@ export class PeerHost implements CommandHost {
       const known = link?.ready === true ? link.known : (state.facts.newestOf(index)?.vv ?? []);
       const address = config.peers.find((peer) => peer.name === name);
       const lagOps = self ? 0 : opsAhead(state.vv, known);
+      // Also one whose last fact still counts holds back what came after it, for as long as it is away.
+      const isAway = !self && link?.ready !== true && !covers(state.facts.newestOf(index)?.vv ?? [], state.vv);
+      const holdsBack = !counts || isAway;
       return {
         name,
         self,
@@ -173,8 +176,8 @@ export class PeerHost implements CommandHost {
         lagMs: self || lagOps === 0 ? 0 : undefined,
         queuedBytes: status?.queuedBytes ?? 0,
         factCounts: counts,
-        tombstonesHeld: counts ? 0 : state.map.tombstoneCount,
-        tombstoneBytesHeld: counts ? 0 : state.map.tombstoneBytes,
+        tombstonesHeld: holdsBack ? state.map.tombstoneCount : 0,
+        tombstoneBytesHeld: holdsBack ? state.map.tombstoneBytes : 0,
         digest: self ? state.map.digest.text : undefined,
         gated: self ? state.gated : (link?.theirGate ?? false),
         note: self ? "" : (status?.why ?? ""),
