@@ -284,6 +284,19 @@ export const mergeTransferredCell = (
   if (changed) map.refresh(ref);
 };
 
+/** A delete before a value, since nothing deleted comes back and the value is kept; then the greater bytes; then the later end. */
+const outranks = (
+  value: string | null,
+  expiresAtMs: number,
+  other: string | null,
+  otherExpiresAtMs: number,
+): boolean => {
+  if (value === other)
+    return (expiresAtMs || Number.POSITIVE_INFINITY) > (otherExpiresAtMs || Number.POSITIVE_INFINITY);
+  if (value === null || other === null) return value === null;
+  return value > other;
+};
+
 /**
  * Repair after a digest mismatch at equal vectors: one side is wrong and nothing tells which, so the union is taken, the
  * later base wins, and a displaced one goes to the journal. True when this changed the cell.
@@ -297,10 +310,12 @@ export const repairCell = (state: ReplicaState, key: string, theirs: Cell): bool
   if (theirs.value !== undefined) {
     const base = found < 0 ? undefined : map.baseAt(ref);
     const same = base !== undefined && sameDot(map.originAt(ref), map.seqAt(ref), theirs);
-    // One dot with two contents: bytes decide, the same way at both peers.
+    // One dot with two contents: the contents decide, the same way at both peers.
     const wins =
       base === undefined ||
-      (same ? (theirs.value ?? "") > (base ?? "") : map.beats(ref, theirs.stamp, theirs.origin, theirs.seq));
+      (same
+        ? outranks(theirs.value, theirs.expiresAtMs, base, map.expiryAt(ref))
+        : map.beats(ref, theirs.stamp, theirs.origin, theirs.seq));
     if (wins) {
       if (base !== undefined && base !== theirs.value) {
         const theirDot = state.dotText(theirs.origin, theirs.seq);

@@ -6,8 +6,8 @@
  * the cells of the keys that differ. The same round without the last step answers DIFF.
  */
 import { DecodeFault } from "../../protocol/bytes.ts";
-import type { KeyLanes, LinkMessage } from "../../protocol/link-messages.ts";
 import { diffKeysMax, sliceBytes } from "../../protocol/limits.ts";
+import type { KeyLanes, LinkMessage } from "../../protocol/link-messages.ts";
 import { CellBundleWriter, readCellBundle } from "./cell-bundle.ts";
 import { bucketCount, bucketOf, digestText } from "./digest.ts";
 import type { LinkState } from "./link-state.ts";
@@ -55,7 +55,11 @@ export class Repairer {
   }
 
   /** What a heartbeat says of the digest, judged against ours. */
-  onDigest(link: LinkState, vv: readonly number[], digest: { horizonMs: number; first: number; second: number } | undefined): void {
+  onDigest(
+    link: LinkState,
+    vv: readonly number[],
+    digest: { horizonMs: number; first: number; second: number } | undefined,
+  ): void {
     const state = this.#state;
     const { map } = state;
     link.digestsAgree = false;
@@ -175,7 +179,8 @@ export class Repairer {
     for (const key of new Set([...mine.keys(), ...theirs.keys()])) {
       const here = mine.get(key);
       const there = theirs.get(key);
-      if (here !== undefined && there !== undefined && here.first === there.first && here.second === there.second) continue;
+      if (here !== undefined && there !== undefined && here.first === there.first && here.second === there.second)
+        continue;
       if (there === undefined && message.more) continue;
       round.differences.push({
         key,
@@ -190,7 +195,8 @@ export class Repairer {
     this.#rounds.delete(id);
     const differences = round.differences.slice(0, diffKeysMax);
     if (round.repair) {
-      const keys = differences.filter((difference) => difference.there !== "").map((difference) => difference.key);
+      // Those that are not live there too: a tombstone there may be what is missing here.
+      const keys = differences.map((difference) => difference.key);
       if (keys.length > 0) this.#out.send(round.link, { kind: "cells-request", keys });
     }
     this.finished.push({

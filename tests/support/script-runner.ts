@@ -6,6 +6,7 @@
  *     write a k v [px MS]     delete a k     incr a k N     get a k     exec a { write k v; incr n 2; delete k }
  *     deliver all | a->b [N]     hold a->b | release a->b          hand over what links carry; set a direction aside
  *     cut a b [oneway]     heal a b | all                          cut swallows (one way) or ends the link
+ *     block a->b | unblock a->b                                    the socket takes no more, or does again
  *     sync a|all     heartbeat a|all     gossip [N]                gossip: tick 300, sync, heartbeat, deliver, N times
  *     checkpoint a [begin|slice|end]     purge a     trim a     scan a
  *     crash a kill|power [keep N]|disk [late b]     restart a [bootstrap] [torn N]     backup a     restore-backup a
@@ -140,9 +141,18 @@ class ScriptRunner {
         return this.#deliver(first as string, second === undefined ? Number.POSITIVE_INFINITY : Number(second));
       case "hold":
       case "release": {
-        const [link, side] = this.#arrow(first as string);
+        const [from, to] = (first as string).split("->");
+        if (world.linkBetween(world.peer(from), world.peer(to)) === undefined) return world.say("no such link");
+        const [link, side] = world.side(from, to);
         link.held[side] = verb === "hold";
         return undefined;
+      }
+      case "block":
+      case "unblock": {
+        const [link, side] = this.#arrow(first as string);
+        const id = link.ids[side];
+        if (id !== undefined) link.ends[side].replica?.linkBlocked(id, verb === "block");
+        return world.pump();
       }
       case "cut":
         return this.#cut(first, second, third === "oneway");

@@ -23,7 +23,6 @@ import { type MemorySnapshot, MemoryStorage } from "../../server/storage/memory-
 import { LogTrimmed } from "../../server/storage/storage.ts";
 
 export const clockSkewMaxMs = 5000;
-const ceilingMarginMs = 5000;
 const startMs = Date.UTC(2030, 0, 1);
 /** Deliveries of one `deliver all` before it is called endless. */
 const deliveriesMax = 20_000;
@@ -341,7 +340,7 @@ export class ScriptWorld {
         again = true;
         const ready = replica.ready();
         this.#take(peer, ready);
-        if (ready.ceilingWanted > 0 || !replica.hasHeadroom(ceilingMarginMs)) {
+        if (ready.ceilingWanted > 0 || !replica.hasHeadroom(replica.ceilingMarginMs)) {
           this.#raise(peer, replica, ready.ceilingWanted);
         }
         if (ready.syncWanted) this.sync(peer);
