@@ -25,7 +25,7 @@ const groups: readonly { readonly names: readonly FigureName[]; readonly runner:
   { names: ["memory"], runner: measureMemory },
   { names: ["restart-crash", "restart-clean"], runner: measureRestart },
   { names: ["return"], runner: measureReturn },
-  { names: ["get-busy"], runner: measureBusyReads },
+  { names: ["busy-get"], runner: measureBusyReads },
 ];
 
 const measure = async (options: Options): Promise<Report> => {

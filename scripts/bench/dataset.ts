@@ -3,7 +3,7 @@
  * loaded here is what it reads. Values are 64 bytes, all different, and no two of a key alike.
  */
 import { encodeCommand, RespConnection } from "./resp-connection.ts";
-import { everyTwoSeconds } from "./wait.ts";
+import { nowAndThen } from "./wait.ts";
 
 export const valueBytes = 64;
 const batchCommands = 500;
@@ -33,7 +33,7 @@ export const writeKeys = async (
   port: number,
   { count, generation, what }: { readonly count: number; readonly generation: number; readonly what: string },
 ): Promise<void> => {
-  const talk = everyTwoSeconds();
+  const talk = nowAndThen();
   await pipelined(port, Math.ceil(count / batchCommands), (batch) => {
     const first = batch * batchCommands;
     const end = Math.min(count, first + batchCommands);

@@ -3,17 +3,20 @@ import { setTimeout as delay } from "node:timers/promises";
 
 /** What takes longer than this is talked about. */
 const talkAfterMs = 2000;
+const talkPauseMsMax = 30_000;
 
 export const say = (words: string): void => {
   process.stderr.write(`${words}\n`);
 };
 
-/** Says something at most every two seconds, and nothing in the first two. */
-export const everyTwoSeconds = (): ((words: () => string) => void) => {
+/** Says nothing in the first two seconds, then something after ever longer pauses, at least every half minute. */
+export const nowAndThen = (): ((words: () => string) => void) => {
   let lastMs = performance.now();
+  let pauseMs = talkAfterMs;
   return (words) => {
-    if (performance.now() - lastMs < talkAfterMs) return;
+    if (performance.now() - lastMs < pauseMs) return;
     lastMs = performance.now();
+    pauseMs = Math.min(talkPauseMsMax, pauseMs * 2);
     say(words());
   };
 };
@@ -32,7 +35,7 @@ export const until = async (
   { timeoutMs, intervalMs = 20, check }: Patience,
 ): Promise<void> => {
   const startedMs = performance.now();
-  const talk = everyTwoSeconds();
+  const talk = nowAndThen();
   for (;;) {
     check?.();
     if (await holds()) return;
