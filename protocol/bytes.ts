@@ -158,6 +158,23 @@ export class ByteReader {
     throw new DecodeFault("integer too long");
   }
 
+  /**
+   * How many items follow, of at least `itemBytesMin` bytes each. More than what is left could hold is refused before the
+   * first is read.
+   */
+  count(itemBytesMin: number): number {
+    const count = this.varint();
+    if (count * itemBytesMin > this.left) throw new DecodeFault(`${count} items announced, ${this.left} bytes left`);
+    return count;
+  }
+
+  /** A double that holds a whole number, 0 or more: a stamp, a time. */
+  whole(): number {
+    const value = this.f64();
+    if (!Number.isInteger(value) || value < 0) throw new DecodeFault(`${value} is no time or stamp`);
+    return value;
+  }
+
   string(lengthMax: number): string {
     const size = this.varint();
     if (size > lengthMax) throw new DecodeFault(`string of ${size} bytes, limit ${lengthMax}`);

@@ -40,6 +40,11 @@ const expiryFlag = 0x04;
 const observedFlag = 0x08;
 const opFlagsKnown = kindMask | expiryFlag | observedFlag;
 
+/** The least an origin, a sum and an op take: what a count is checked against. */
+export const originBytesMin = 18;
+export const sumBytesMin = 3;
+const opBytesMin = 3;
+
 export const writeOrigin = (out: ByteWriter, origin: string): void => {
   out.u8(origin.length);
   out.reserve(origin.length);
@@ -91,7 +96,7 @@ const writeObserved = (out: ByteWriter, observed: readonly ObservedTotal[]): voi
 };
 
 const readObserved = (input: ByteReader): ObservedTotal[] => {
-  const count = input.varint();
+  const count = input.count(originBytesMin + 2 + sumBytesMin);
   const observed: ObservedTotal[] = [];
   for (let index = 0; index < count; index++) {
     observed.push({ origin: readOrigin(input), first: input.varint(), seq: input.varint(), sum: readSum(input) });
@@ -225,7 +230,9 @@ export const parseFrame = (bytes: Uint8Array): FrameHeader => {
   const first = body.varint();
   const count = body.u32();
   if (first < 1 || count < 1) throw new DecodeFault("a frame has at least one op, seqs start at 1");
-  const deltaCount = body.varint();
+  if (!Number.isSafeInteger(first + count)) throw new DecodeFault("seq beyond 2^53");
+  if (count * opBytesMin > body.left) throw new DecodeFault(`${count} ops announced, ${body.left} bytes left`);
+  const deltaCount = body.count(originBytesMin + 1);
   const contextDelta: [OriginId, number][] = [];
   for (let index = 0; index < deltaCount; index++) contextDelta.push([readOrigin(body), body.varint()]);
   return { origin, first, count, last: first + count - 1, contextDelta, crc, bytes: input.bytes, opsAt: body.at };
@@ -278,8 +285,7 @@ export class FrameOps {
     } else if (this.kind === opKind.set) {
       this.value = input.string(valueBytesMax);
     }
-    this.expiresAtMs = (byte & expiryFlag) !== 0 ? input.f64() : 0;
-    if (!(this.expiresAtMs >= 0)) throw new DecodeFault("expiry is no time");
+    this.expiresAtMs = (byte & expiryFlag) !== 0 ? input.whole() : 0;
     this.observed = (byte & observedFlag) !== 0 ? readObserved(input) : undefined;
     return true;
   }
@@ -304,7 +310,7 @@ export const checkFrameOps = (frame: FrameHeader): Stamp => {
     } else if (kind === opKind.set) {
       skipString(input, valueBytesMax);
     }
-    if ((byte & expiryFlag) !== 0 && !(input.f64() >= 0)) throw new DecodeFault("expiry is no time");
+    if ((byte & expiryFlag) !== 0) input.whole();
     if ((byte & observedFlag) !== 0) readObserved(input);
   }
   input.expectEnd();

@@ -5,7 +5,7 @@
  * Version vectors travel as (origin, seq) pairs. Cells travel with a dictionary of origins per message.
  */
 import { ByteReader, ByteWriter, DecodeFault } from "./bytes.ts";
-import { readOrigin, writeOrigin } from "./frames.ts";
+import { originBytesMin, readOrigin, writeOrigin } from "./frames.ts";
 import { keyBytesMax } from "./limits.ts";
 import { type Incarnation, type OriginId, type PeerName, parseIncarnation, parsePeerName, type Stamp } from "./words.ts";
 
@@ -99,7 +99,7 @@ const writeVector = (out: ByteWriter, vv: WireVector): void => {
 };
 
 const readVector = (input: ByteReader): WireVector => {
-  const count = input.varint();
+  const count = input.count(originBytesMin + 1);
   const vv: [OriginId, number][] = [];
   for (let index = 0; index < count; index++) vv.push([readOrigin(input), input.varint()]);
   return vv;
@@ -127,11 +127,14 @@ const readIncarnation = (input: ByteReader): Incarnation => {
   return incarnation;
 };
 
+/** Name, incarnation, number, no view, no vector, clock. */
+const factBytesMin = 2 + 16 + 4;
+
 const readFact = (input: ByteReader): WireFact => {
   const peer = readName(input);
   const incarnation = readIncarnation(input);
   const number = input.varint();
-  const count = input.varint();
+  const count = input.count(1);
   const view: (Incarnation | "")[] = [];
   for (let index = 0; index < count; index++) {
     const text = input.string(15);
@@ -264,11 +267,11 @@ const readMessage = (input: ByteReader): LinkMessage => {
       const vv = readVector(input);
       const clock = input.varint();
       const gated = readFlag(input);
-      const count = input.varint();
+      const count = input.count(factBytesMin);
       const facts: WireFact[] = [];
       for (let index = 0; index < count; index++) facts.push(readFact(input));
       const digest = readFlag(input)
-        ? { horizonMs: input.f64(), first: input.u32(), second: input.u32() }
+        ? { horizonMs: input.whole(), first: input.u32(), second: input.u32() }
         : undefined;
       return { kind: "heartbeat", vv, clock, gated, facts, digest };
     }
@@ -279,7 +282,7 @@ const readMessage = (input: ByteReader): LinkMessage => {
     case kinds["transfer-begin"]: {
       const full = readFlag(input);
       const vv0 = readVector(input);
-      const count = input.varint();
+      const count = input.count(originBytesMin + 1);
       const contexts: [OriginId, WireVector][] = [];
       for (let index = 0; index < count; index++) contexts.push([readOrigin(input), readVector(input)]);
       return { kind: "transfer-begin", full, vv0, contexts };
@@ -292,7 +295,7 @@ const readMessage = (input: ByteReader): LinkMessage => {
       return {
         kind: "transfer-end",
         vvEnd: readVector(input),
-        horizonMs: input.f64(),
+        horizonMs: input.whole(),
         floor: readVector(input),
         clock: input.varint(),
       };
@@ -309,12 +312,12 @@ const readMessage = (input: ByteReader): LinkMessage => {
         kind: "digest-reply",
         id: input.varint(),
         vv: readVector(input),
-        horizonMs: input.f64(),
+        horizonMs: input.whole(),
         sums: input.raw(input.left),
       };
     case kinds["keys-request"]: {
       const id = input.varint();
-      const count = input.varint();
+      const count = input.count(1);
       const buckets: number[] = [];
       for (let index = 0; index < count; index++) buckets.push(input.varint());
       return { kind: "keys-request", id, buckets };
@@ -322,7 +325,7 @@ const readMessage = (input: ByteReader): LinkMessage => {
     case kinds["keys-reply"]: {
       const id = input.varint();
       const more = readFlag(input);
-      const count = input.varint();
+      const count = input.count(9);
       const keys: KeyLanes[] = [];
       for (let index = 0; index < count; index++) {
         keys.push({ key: input.string(keyBytesMax), first: input.u32(), second: input.u32() });
@@ -330,7 +333,7 @@ const readMessage = (input: ByteReader): LinkMessage => {
       return { kind: "keys-reply", id, keys, more };
     }
     case kinds["cells-request"]: {
-      const count = input.varint();
+      const count = input.count(1);
       const keys: string[] = [];
       for (let index = 0; index < count; index++) keys.push(input.string(keyBytesMax));
       return { kind: "cells-request", keys };

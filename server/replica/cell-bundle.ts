@@ -6,7 +6,7 @@
  * Written cell by cell until it is full; read whole.
  */
 import { ByteReader, ByteWriter } from "../../protocol/bytes.ts";
-import { readOrigin, writeOrigin } from "../../protocol/frames.ts";
+import { originBytesMin, readOrigin, writeOrigin } from "../../protocol/frames.ts";
 import { keyBytesMax } from "../../protocol/limits.ts";
 import { DecodeFault } from "../../protocol/bytes.ts";
 import { type Cell, readCell, writeCell } from "./cell.ts";
@@ -52,7 +52,7 @@ export class CellBundleWriter {
 
 export const readCellBundle = (bytes: Uint8Array, origins: OriginTable, visit: (key: string, cell: Cell) => void): void => {
   const input = new ByteReader(bytes);
-  const count = input.varint();
+  const count = input.count(originBytesMin);
   const dictionary: number[] = [];
   for (let index = 0; index < count; index++) dictionary.push(origins.number(readOrigin(input)));
   const originOf = (reference: number): number => {

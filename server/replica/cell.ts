@@ -7,7 +7,7 @@
  * own dictionary.
  */
 import { type ByteReader, type ByteWriter, DecodeFault } from "../../protocol/bytes.ts";
-import { readSum, writeSum } from "../../protocol/frames.ts";
+import { readSum, sumBytesMin, writeSum } from "../../protocol/frames.ts";
 import { valueBytesMax } from "../../protocol/limits.ts";
 import type { Stamp } from "../../protocol/words.ts";
 import type { Observed, Total } from "./counter.ts";
@@ -71,16 +71,19 @@ export const writeCell = (out: ByteWriter, cell: Cell, originRef: (origin: numbe
 export const readCell = (input: ByteReader, originOf: (reference: number) => number): Cell => {
   const flags = input.u8();
   if ((flags & ~flagsKnown) !== 0) throw new DecodeFault(`unknown cell flags ${flags}`);
+  const isEmpty = (flags & (baseFlag | totalsFlag)) === 0;
+  if (isEmpty || ((flags & baseFlag) === 0 && (flags & ~totalsFlag) !== 0)) throw new DecodeFault(`cell flags ${flags}`);
   const cell: Cell = { value: undefined, stamp: 0, origin: 0, seq: 0, expiresAtMs: 0, observed: [], totals: [] };
   if ((flags & baseFlag) !== 0) {
-    cell.stamp = input.f64();
-    if (!Number.isSafeInteger(cell.stamp)) throw new DecodeFault("stamp is no integer");
+    cell.stamp = input.whole();
+    if (!Number.isSafeInteger(cell.stamp)) throw new DecodeFault("stamp beyond 2^53");
     cell.origin = originOf(input.varint());
     cell.seq = input.varint();
+    if (cell.seq < 1) throw new DecodeFault("a base has a dot");
     cell.value = (flags & liveFlag) !== 0 ? input.string(valueBytesMax) : null;
-    if ((flags & expiryFlag) !== 0) cell.expiresAtMs = readTime(input);
+    if ((flags & expiryFlag) !== 0) cell.expiresAtMs = input.whole();
     if ((flags & observedFlag) !== 0) {
-      const count = input.varint();
+      const count = input.count(3 + sumBytesMin);
       const observed: Observed[] = [];
       for (let index = 0; index < count; index++) {
         observed.push({ origin: originOf(input.varint()), first: input.varint(), seq: input.varint(), sum: readSum(input) });
@@ -89,24 +92,18 @@ export const readCell = (input: ByteReader, originOf: (reference: number) => num
     }
   }
   if ((flags & totalsFlag) !== 0) {
-    const count = input.varint();
+    const count = input.count(3 + sumBytesMin + 8);
     for (let index = 0; index < count; index++) {
       cell.totals.push({
         origin: originOf(input.varint()),
         first: input.varint(),
         seq: input.varint(),
         sum: readSum(input),
-        expiresAtMs: readTime(input),
+        expiresAtMs: input.whole(),
         onOrigin: -1,
         onSeq: 0,
       });
     }
   }
   return cell;
-};
-
-const readTime = (input: ByteReader): number => {
-  const ms = input.f64();
-  if (!(ms >= 0)) throw new DecodeFault("expiry is no time");
-  return ms;
 };

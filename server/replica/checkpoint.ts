@@ -219,16 +219,20 @@ export const decodeMeta = (bytes: Uint8Array, state: ReplicaState): CheckpointMe
   }
   const name = input.string(32);
   const gated = input.u8() === 1;
-  const ceiling = input.f64();
+  const ceiling = input.whole();
   const lsn = input.varint();
   const streamStart = input.varint();
-  const horizonMs = input.f64();
+  const horizonMs = input.whole();
   const vv = readVersionVector(input, state.origins);
   const purgeable = readVersionVector(input, state.origins);
-  const stableMs = input.f64();
-  const count = input.varint();
+  const stableMs = input.whole();
+  const count = input.count(2);
   const contexts: [number, VersionVector][] = [];
-  for (let index = 0; index < count; index++) contexts.push([input.varint(), readVersionVector(input, state.origins)]);
+  for (let index = 0; index < count; index++) {
+    const origin = input.varint();
+    if (origin >= state.origins.size) throw new DecodeFault(`origin ${origin} of ${state.origins.size}`);
+    contexts.push([origin, readVersionVector(input, state.origins)]);
+  }
   input.expectEnd();
   return { name, gated, ceiling, lsn, streamStart, horizonMs, vv, purgeable, stableMs, contexts };
 };
@@ -243,7 +247,9 @@ export const loadEntry = (
   const input = new ByteReader(value);
   switch (key[0]) {
     case 0x6f: {
+      if (key.length !== 5) throw new DecodeFault("an origin is stored under its number");
       const number = state.origins.number(readOrigin(input));
+      input.expectEnd();
       const stored = Buffer.from(key).readUInt32BE(1);
       if (number !== stored) throw new DecodeFault(`origin ${number} stored as ${stored}`);
       checkpointer.originStored();
@@ -251,6 +257,7 @@ export const loadEntry = (
     }
     case 0x66:
       state.floor = readVersionVector(input, state.origins);
+      input.expectEnd();
       return undefined;
     case 0x6d: {
       const meta = decodeMeta(value, state);
@@ -272,14 +279,17 @@ export const loadEntry = (
     }
     case 0x63: {
       const text = Buffer.from(key.buffer, key.byteOffset, key.length).latin1Slice(1, key.length);
-      state.map.load(
-        text,
-        readCell(input, (reference) => reference),
-      );
+      const cell = readCell(input, (reference) => {
+        if (reference >= state.origins.size) throw new DecodeFault(`origin ${reference} of ${state.origins.size}`);
+        return reference;
+      });
+      input.expectEnd();
+      state.map.load(text, cell);
       return undefined;
     }
     case 0x6a:
       state.journal.load(decodeConflict(input));
+      input.expectEnd();
       return undefined;
     default:
       throw new DecodeFault(`unknown checkpoint entry ${key[0]}`);

@@ -5,7 +5,7 @@
  * An entry is named by the loser's dot, which is the same at every peer; the first write that displaced it is kept
  * beside it. Bounded by entries and bytes: at the bound the oldest go, and are counted. The checkpoint stores it.
  */
-import { type ByteReader, ByteWriter } from "../../protocol/bytes.ts";
+import { type ByteReader, ByteWriter, DecodeFault } from "../../protocol/bytes.ts";
 import { keyBytesMax, valueBytesMax } from "../../protocol/limits.ts";
 import type { Stamp } from "../../protocol/words.ts";
 
@@ -140,11 +140,17 @@ const writeSide = (out: ByteWriter, side: ConflictSide): void => {
   out.f64(side.expiresAtMs);
 };
 
+const readFlag = (input: ByteReader): boolean => {
+  const byte = input.u8();
+  if (byte > 1) throw new DecodeFault("a flag is 0 or 1");
+  return byte === 1;
+};
+
 const readSide = (input: ByteReader): ConflictSide => ({
-  value: input.u8() === 1 ? input.string(valueBytesMax) : undefined,
-  stamp: input.f64(),
+  value: readFlag(input) ? input.string(valueBytesMax) : undefined,
+  stamp: input.whole(),
   dot: input.string(80),
-  expiresAtMs: input.f64(),
+  expiresAtMs: input.whole(),
 });
 
 export const encodeConflict = (conflict: Conflict): Buffer => {
@@ -161,6 +167,7 @@ export const decodeConflict = (input: ByteReader): Conflict => {
   const key = input.string(keyBytesMax);
   const winner = readSide(input);
   const loser = readSide(input);
-  const why = whys[input.u8()] ?? "later stamp";
-  return { id: loser.dot, key, winner, loser, why, restored: input.u8() === 1 };
+  const why = whys[input.u8()];
+  if (why === undefined) throw new DecodeFault("unknown reason of a conflict");
+  return { id: loser.dot, key, winner, loser, why, restored: readFlag(input) };
 };

@@ -2,7 +2,7 @@
  * Version vectors: per origin number, the highest contiguous seq. Absent is 0. Arrays, since origins are numbered.
  */
 import { type ByteReader, type ByteWriter, DecodeFault } from "../../protocol/bytes.ts";
-import { readOrigin, writeOrigin } from "../../protocol/frames.ts";
+import { originBytesMin, readOrigin, writeOrigin } from "../../protocol/frames.ts";
 import type { OriginTable } from "./origins.ts";
 
 export type VersionVector = number[];
@@ -65,7 +65,7 @@ export const writeVersionVector = (out: ByteWriter, vv: ReadonlyVersionVector, o
 };
 
 export const readVersionVector = (input: ByteReader, origins: OriginTable): VersionVector => {
-  const count = input.varint();
+  const count = input.count(originBytesMin + 1);
   const vv: VersionVector = [];
   for (let index = 0; index < count; index++) {
     const origin = origins.number(readOrigin(input));
