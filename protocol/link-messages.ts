@@ -47,6 +47,8 @@ export type LinkMessage =
   | { kind: "caught-up"; vv: WireVector; gated: boolean }
   | {
       kind: "transfer-begin";
+      /** Counts the sender's transfers: what a stop names. */
+      number: number;
       full: boolean;
       vv0: WireVector;
       /** Folded context per origin, as of vv0. */
@@ -55,8 +57,8 @@ export type LinkMessage =
   | { kind: "transfer-cells"; cells: Uint8Array }
   | { kind: "transfer-frames"; frames: Uint8Array }
   | { kind: "transfer-end"; vvEnd: WireVector; horizonMs: number; floor: WireVector; clock: Stamp }
-  /** I am installing another's transfer: stop yours, I shall fetch. */
-  | { kind: "transfer-stop" }
+  /** I am installing another's transfer: stop yours of this number, I shall fetch. */
+  | { kind: "transfer-stop"; number: number }
   | { kind: "sync-request" }
   | { kind: "synced"; vv: WireVector }
   | { kind: "digest-request"; id: number }
@@ -188,6 +190,7 @@ export const encodeLinkMessage = (message: LinkMessage): Buffer => {
       out.u8(message.gated ? 1 : 0);
       break;
     case "transfer-begin":
+      out.varint(message.number);
       out.u8(message.full ? 1 : 0);
       writeVector(out, message.vv0);
       out.varint(message.contexts.length);
@@ -207,6 +210,8 @@ export const encodeLinkMessage = (message: LinkMessage): Buffer => {
       out.varint(message.clock);
       break;
     case "transfer-stop":
+      out.varint(message.number);
+      break;
     case "sync-request":
       break;
     case "digest-request":
@@ -280,12 +285,13 @@ const readMessage = (input: ByteReader): LinkMessage => {
     case kinds["caught-up"]:
       return { kind: "caught-up", vv: readVector(input), gated: readFlag(input) };
     case kinds["transfer-begin"]: {
+      const number = input.varint();
       const full = readFlag(input);
       const vv0 = readVector(input);
       const count = input.count(originBytesMin + 1);
       const contexts: [OriginId, WireVector][] = [];
       for (let index = 0; index < count; index++) contexts.push([readOrigin(input), readVector(input)]);
-      return { kind: "transfer-begin", full, vv0, contexts };
+      return { kind: "transfer-begin", number, full, vv0, contexts };
     }
     case kinds["transfer-cells"]:
       return { kind: "transfer-cells", cells: input.raw(input.left) };
@@ -300,7 +306,7 @@ const readMessage = (input: ByteReader): LinkMessage => {
         clock: input.varint(),
       };
     case kinds["transfer-stop"]:
-      return { kind: "transfer-stop" };
+      return { kind: "transfer-stop", number: input.varint() };
     case kinds["sync-request"]:
       return { kind: "sync-request" };
     case kinds.synced:

@@ -165,6 +165,8 @@ export class IncomingStreams {
       link.caughtUpWaiting = { vv: [...vv], gated };
       return;
     }
+    // A transfer without its end: the sender gave it up and took the log instead.
+    link.staging = undefined;
     // While a stream is paused a fetch brings nothing new: it is then made only as often as one without an answer.
     if (this.paused.size === 0) link.fetchingSinceMs = 0;
     link.theirGate = gated;
@@ -312,7 +314,7 @@ export class IncomingStreams {
     const state = this.#state;
     if (this.#stagingElsewhere(link)) {
       link.fetchLater = true;
-      this.#out.send(link, { kind: "transfer-stop" });
+      this.#out.send(link, { kind: "transfer-stop", number: message.number });
       return;
     }
     const transfer = ++this.#transferNumber;

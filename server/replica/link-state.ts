@@ -17,13 +17,14 @@ export type Outgoing =
   | { readonly mode: "log"; cursor: Lsn; announce: boolean; frames: number; ops: number }
   | {
       readonly mode: "scan";
+      readonly number: number;
       readonly full: boolean;
       readonly have: ReadonlyVersionVector;
       readonly fromLsn: Lsn;
       position: number;
       cells: number;
     }
-  | { readonly mode: "transfer-log"; cursor: Lsn; cells: number }
+  | { readonly mode: "transfer-log"; readonly number: number; cursor: Lsn; cells: number }
   | { readonly mode: "live" };
 
 export interface WaitingFrame {

@@ -34,6 +34,7 @@ export class OutgoingStreams {
   readonly #state: ReplicaState;
   readonly #links: ReadonlyMap<LinkId, LinkState>;
   reads: LogRead[] = [];
+  #transfers = 0;
 
   constructor(state: ReplicaState, links: ReadonlyMap<LinkId, LinkState>) {
     this.#state = state;
@@ -72,19 +73,24 @@ export class OutgoingStreams {
       return;
     }
     const full = !covers(have, state.floor);
-    link.out = { mode: "scan", full, have: [...have], fromLsn: state.nextLsn, position: 0, cells: 0 };
+    const number = ++this.#transfers;
+    link.out = { mode: "scan", number, full, have: [...have], fromLsn: state.nextLsn, position: 0, cells: 0 };
     state.count(full ? "transfersFull" : "transfersIncremental");
     state.events.push({ type: "transfer-started", peer: link.peer, full, outgoing: true });
     const contexts: [ReturnType<typeof state.origins.id>, WireVector][] = [];
     for (let origin = 0; origin < state.contexts.length; origin++) {
       if (at(state.vv, origin) > 0) contexts.push([state.origins.id(origin), state.wire(state.contextOf(origin))]);
     }
-    this.send(link, { kind: "transfer-begin", full, vv0: state.wire(state.vv), contexts });
+    this.send(link, { kind: "transfer-begin", number, full, vv0: state.wire(state.vv), contexts });
   }
 
-  /** The receiver installs another's transfer first; it will fetch. */
-  stopTransfer(link: LinkState): void {
-    if (link.out.mode === "scan" || link.out.mode === "transfer-log") link.out = { mode: "idle" };
+  /**
+   * The receiver installs another's transfer first; it will fetch. It may speak of an earlier transfer than the one under
+   * way, which it takes: stopped, that one would be waited for, and nothing fetched, for ever.
+   */
+  stopTransfer(link: LinkState, number: number): void {
+    const { out } = link;
+    if ((out.mode === "scan" || out.mode === "transfer-log") && out.number === number) link.out = { mode: "idle" };
   }
 
   setBlocked(link: LinkState, blocked: boolean): void {
@@ -122,7 +128,7 @@ export class OutgoingStreams {
       out.position = next;
       return;
     }
-    link.out = { mode: "transfer-log", cursor: out.fromLsn, cells: out.cells };
+    link.out = { mode: "transfer-log", number: out.number, cursor: out.fromLsn, cells: out.cells };
     this.#advance(link);
   }
 

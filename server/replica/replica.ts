@@ -339,7 +339,7 @@ export class Replica {
       case "transfer-end":
         return this.#in.onTransferEnd(link, message, bytes);
       case "transfer-stop":
-        return this.#out.stopTransfer(link);
+        return this.#out.stopTransfer(link, message.number);
       case "sync-request":
         link.wantsSynced = true;
         state.syncWanted = true;
