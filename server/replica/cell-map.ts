@@ -52,13 +52,27 @@ const hash2Word = 5;
 const originWord = 6;
 const flagsWord = 7;
 
+/** Pages are never copied once whole: growing arrays left as much garbage outside the heap as they held. */
+const pageBits = 8;
+const pageSlots = 1 << pageBits;
+const pageMask = pageSlots - 1;
+
+class Page {
+  readonly reals: Float64Array;
+  readonly words: Uint32Array;
+
+  constructor(slots: number) {
+    this.reals = new Float64Array(slots * realsPerSlot);
+    this.words = new Uint32Array(this.reals.buffer);
+  }
+}
+
 class Shard {
   readonly slots = new SlotTable();
   keys: (string | undefined)[] = [];
   held: Held[] = [];
-  capacity = slotsInitial;
-  reals = new Float64Array(slotsInitial * realsPerSlot);
-  words = new Uint32Array(this.reals.buffer);
+  capacity = 0;
+  readonly pages: Page[] = [];
   /** Only once a key of this shard has an expiry. */
   expiries: Float64Array | undefined;
   /** The horizon step a slot is registered for, so that a key refreshed often is listed once per step. */
@@ -66,6 +80,18 @@ class Shard {
   readonly free: number[] = [];
   used = 0;
   dirty: number[] = [];
+
+  flags(slot: number): number {
+    return this.page(slot).words[(slot & pageMask) * wordsPerSlot + flagsWord] as number;
+  }
+
+  setFlags(slot: number, flags: number): void {
+    this.page(slot).words[(slot & pageMask) * wordsPerSlot + flagsWord] = flags;
+  }
+
+  page(slot: number): Page {
+    return this.pages[slot >>> pageBits] as Page;
+  }
 
   allocate(): number {
     const reused = this.free.pop();
@@ -75,20 +101,26 @@ class Shard {
   }
 
   #grow(): void {
-    const capacity = Math.ceil(this.capacity * 1.5);
-    const reals = new Float64Array(capacity * realsPerSlot);
-    reals.set(this.reals);
-    this.reals = reals;
-    this.words = new Uint32Array(reals.buffer);
+    const [first] = this.pages;
+    if (first !== undefined && this.capacity < pageSlots) {
+      // The first page doubles until it is whole, so that a small map stays small.
+      const page = new Page(this.capacity * 2);
+      page.reals.set(first.reals);
+      this.pages[0] = page;
+      this.capacity *= 2;
+    } else {
+      const slots = first === undefined ? slotsInitial : pageSlots;
+      this.pages.push(new Page(slots));
+      this.capacity += slots;
+    }
     if (this.expiries !== undefined && this.expirySteps !== undefined) {
-      const expiries = new Float64Array(capacity);
+      const expiries = new Float64Array(this.capacity);
       expiries.set(this.expiries);
       this.expiries = expiries;
-      const steps = new Uint32Array(capacity);
+      const steps = new Uint32Array(this.capacity);
       steps.set(this.expirySteps);
       this.expirySteps = steps;
     }
-    this.capacity = capacity;
   }
 
   expiryOf(slot: number): number {
@@ -174,15 +206,19 @@ export class CellMap {
   }
 
   stampAt(ref: CellRef): Stamp {
-    return this.#shard(ref).reals[(ref >>> shardBits) * realsPerSlot] as number;
+    return this.#shard(ref).page(ref >>> shardBits).reals[((ref >>> shardBits) & pageMask) * realsPerSlot] as number;
   }
 
   originAt(ref: CellRef): number {
-    return this.#shard(ref).words[(ref >>> shardBits) * wordsPerSlot + originWord] as number;
+    return this.#shard(ref).page(ref >>> shardBits).words[
+      ((ref >>> shardBits) & pageMask) * wordsPerSlot + originWord
+    ] as number;
   }
 
   seqAt(ref: CellRef): number {
-    return this.#shard(ref).reals[(ref >>> shardBits) * realsPerSlot + seqReal] as number;
+    return this.#shard(ref).page(ref >>> shardBits).reals[
+      ((ref >>> shardBits) & pageMask) * realsPerSlot + seqReal
+    ] as number;
   }
 
   expiryAt(ref: CellRef): number {
@@ -226,10 +262,10 @@ export class CellMap {
     shard.keys[slot] = key;
     shard.slots.insert(this.#keyHash, slot, shard.keys);
     shard.held[slot] = undefined;
-    shard.reals[slot * realsPerSlot] = 0;
-    shard.reals[slot * realsPerSlot + seqReal] = 0;
-    shard.words[slot * wordsPerSlot + originWord] = 0;
-    shard.words[slot * wordsPerSlot + flagsWord] = 0;
+    shard.page(slot).reals[(slot & pageMask) * realsPerSlot] = 0;
+    shard.page(slot).reals[(slot & pageMask) * realsPerSlot + seqReal] = 0;
+    shard.page(slot).words[(slot & pageMask) * wordsPerSlot + originWord] = 0;
+    shard.setFlags(slot, 0);
     shard.setExpiry(slot, 0);
     this.cellCount++;
     this.bytes += key.length + cellOverheadBytes;
@@ -251,9 +287,9 @@ export class CellMap {
     const slot = ref >>> shardBits;
     const held = shard.held[slot];
     if (typeof held === "string") this.bytes -= held.length;
-    if (held instanceof CounterCell || observed.length > 0) {
-      const totals = held instanceof CounterCell ? held.totals : [];
-      if (held instanceof CounterCell) this.bytes -= counterBytes(held);
+    if (held instanceof CounterCell) this.bytes -= counterBytes(held);
+    const totals = held instanceof CounterCell ? held.totals : [];
+    if (totals.length > 0 || observed.length > 0) {
       const counter = new CounterCell(value, observed, totals);
       this.bytes += counterBytes(counter);
       shard.held[slot] = counter;
@@ -261,9 +297,11 @@ export class CellMap {
       shard.held[slot] = value;
       if (value !== null) this.bytes += value.length;
     }
-    shard.reals[slot * realsPerSlot] = stamp;
-    shard.words[slot * wordsPerSlot + originWord] = origin;
-    shard.reals[slot * realsPerSlot + seqReal] = seq;
+    const { reals, words } = shard.page(slot);
+    const real = (slot & pageMask) * realsPerSlot;
+    reals[real] = stamp;
+    reals[real + seqReal] = seq;
+    words[(slot & pageMask) * wordsPerSlot + originWord] = origin;
     const hadExpiry = shard.expiryOf(slot) !== 0;
     if (hadExpiry !== (expiresAtMs !== 0)) this.withExpiryCount += hadExpiry ? -1 : 1;
     if (hadExpiry || expiresAtMs !== 0) shard.setExpiry(slot, expiresAtMs);
@@ -297,9 +335,9 @@ export class CellMap {
     counter.observed = [];
     const shard = this.#shard(ref);
     const slot = ref >>> shardBits;
-    shard.reals[slot * realsPerSlot] = 0;
-    shard.words[slot * wordsPerSlot + originWord] = 0;
-    shard.reals[slot * realsPerSlot + seqReal] = 0;
+    shard.page(slot).reals[(slot & pageMask) * realsPerSlot] = 0;
+    shard.page(slot).words[(slot & pageMask) * wordsPerSlot + originWord] = 0;
+    shard.page(slot).reals[(slot & pageMask) * realsPerSlot + seqReal] = 0;
     if (shard.expiryOf(slot) !== 0) {
       this.withExpiryCount--;
       shard.setExpiry(slot, 0);
@@ -335,8 +373,7 @@ export class CellMap {
     }
     const shard = this.#shard(ref);
     const slot = ref >>> shardBits;
-    shard.words[slot * wordsPerSlot + flagsWord] =
-      (shard.words[slot * wordsPerSlot + flagsWord] as number) & ~dirtyFlag;
+    shard.setFlags(slot, shard.flags(slot) & ~dirtyFlag);
   }
 
   remove(ref: CellRef): void {
@@ -349,7 +386,7 @@ export class CellMap {
     const held = shard.held[slot];
     if (typeof held === "string") this.bytes -= held.length;
     if (held instanceof CounterCell) this.bytes -= counterBytes(held);
-    if (((shard.words[slot * wordsPerSlot + flagsWord] as number) & deadFlag) !== 0) {
+    if ((shard.flags(slot) & deadFlag) !== 0) {
       this.tombstoneCount--;
       this.tombstoneBytes -= key.length + cellOverheadBytes;
     }
@@ -362,21 +399,21 @@ export class CellMap {
     this.cellCount--;
     shard.keys[slot] = undefined;
     shard.held[slot] = undefined;
-    shard.words[slot * wordsPerSlot + flagsWord] = 0;
+    shard.setFlags(slot, 0);
     shard.free.push(slot);
   }
 
   // ---- digest, dirty, candidates ------------------------------------------------------------------------------------
 
   #unhash(shard: Shard, slot: number, ref: CellRef): void {
-    const flags = shard.words[slot * wordsPerSlot + flagsWord] as number;
+    const flags = shard.flags(slot);
     if ((flags & liveFlag) === 0) return;
     this.digest.subtract(
       bucketOf(this.#hashAt(ref)),
-      shard.words[slot * wordsPerSlot + hash1Word] as number,
-      shard.words[slot * wordsPerSlot + hash2Word] as number,
+      shard.page(slot).words[(slot & pageMask) * wordsPerSlot + hash1Word] as number,
+      shard.page(slot).words[(slot & pageMask) * wordsPerSlot + hash2Word] as number,
     );
-    shard.words[slot * wordsPerSlot + flagsWord] = flags & ~liveFlag;
+    shard.setFlags(slot, flags & ~liveFlag);
     this.liveCount--;
   }
 
@@ -386,13 +423,11 @@ export class CellMap {
     const slot = ref >>> shardBits;
     const keyHash = this.#hashAt(ref);
     const bucket = bucketOf(keyHash);
-    let flags = shard.words[slot * wordsPerSlot + flagsWord] as number;
+    const { reals, words } = shard.page(slot);
+    const word = (slot & pageMask) * wordsPerSlot;
+    let flags = words[word + flagsWord] as number;
     if ((flags & liveFlag) !== 0) {
-      this.digest.subtract(
-        bucket,
-        shard.words[slot * wordsPerSlot + hash1Word] as number,
-        shard.words[slot * wordsPerSlot + hash2Word] as number,
-      );
+      this.digest.subtract(bucket, words[word + hash1Word] as number, words[word + hash2Word] as number);
       this.liveCount--;
       flags &= ~liveFlag;
     }
@@ -403,9 +438,9 @@ export class CellMap {
     let first = 0;
     let second = 0;
     if (typeof value === "string" && !isExpired(expiresAtMs, this.#horizonMs)) {
-      const origin = shard.words[slot * wordsPerSlot + originWord] as number;
-      const seq = shard.reals[slot * realsPerSlot + seqReal] as number;
-      const stamp = shard.reals[slot * realsPerSlot] as number;
+      const origin = words[word + originWord] as number;
+      const seq = reals[(slot & pageMask) * realsPerSlot + seqReal] as number;
+      const stamp = reals[(slot & pageMask) * realsPerSlot] as number;
       hashLanes(
         value,
         mix(keyHash ^ (this.#origins.lanes1[origin] as number)) ^
@@ -432,8 +467,8 @@ export class CellMap {
     if (live) {
       flags |= liveFlag;
       this.liveCount++;
-      shard.words[slot * wordsPerSlot + hash1Word] = first;
-      shard.words[slot * wordsPerSlot + hash2Word] = second;
+      words[word + hash1Word] = first;
+      words[word + hash2Word] = second;
       this.digest.add(bucket, first >>> 0, second >>> 0);
     }
     const dead = value === null && !live;
@@ -450,7 +485,7 @@ export class CellMap {
       flags |= dirtyFlag;
       shard.dirty.push(slot);
     }
-    shard.words[slot * wordsPerSlot + flagsWord] = flags;
+    words[word + flagsWord] = flags;
     if (expiresAtMs !== 0) this.#registerExpiry(shard, slot, ref, expiresAtMs);
     if (held instanceof CounterCell) {
       for (const total of held.totals) if (total.expiresAtMs !== 0) this.#listExpiry(ref, total.expiresAtMs);
@@ -479,9 +514,9 @@ export class CellMap {
   #addCandidate(ref: CellRef): void {
     const shard = this.#shard(ref);
     const slot = ref >>> shardBits;
-    const flags = shard.words[slot * wordsPerSlot + flagsWord] as number;
+    const flags = shard.flags(slot);
     if ((flags & candidateFlag) !== 0) return;
-    shard.words[slot * wordsPerSlot + flagsWord] = flags | candidateFlag;
+    shard.setFlags(slot, flags | candidateFlag);
     this.#candidates.push(ref);
   }
 
@@ -512,12 +547,11 @@ export class CellMap {
       const ref = this.#crossing.pop() as CellRef;
       const shard = this.#shard(ref);
       if (shard.held[ref >>> shardBits] === undefined) continue;
-      const wasDirty = ((shard.words[(ref >>> shardBits) * wordsPerSlot + flagsWord] as number) & dirtyFlag) !== 0;
+      const wasDirty = (shard.flags(ref >>> shardBits) & dirtyFlag) !== 0;
       this.refresh(ref);
       if (!wasDirty) {
         // Nothing to store: only the digest's view changed.
-        shard.words[(ref >>> shardBits) * wordsPerSlot + flagsWord] =
-          (shard.words[(ref >>> shardBits) * wordsPerSlot + flagsWord] as number) & ~dirtyFlag;
+        shard.setFlags(ref >>> shardBits, shard.flags(ref >>> shardBits) & ~dirtyFlag);
         shard.dirty.pop();
       }
       this.#addCandidate(ref);
@@ -536,9 +570,9 @@ export class CellMap {
     const shard = this.#shard(ref);
     const slot = ref >>> shardBits;
     if (shard.held[slot] === undefined) return false;
-    const flags = shard.words[slot * wordsPerSlot + flagsWord] as number;
+    const flags = shard.flags(slot);
     if ((flags & candidateFlag) === 0) return false;
-    shard.words[slot * wordsPerSlot + flagsWord] = flags & ~candidateFlag;
+    shard.setFlags(slot, flags & ~candidateFlag);
     return true;
   }
 
@@ -557,9 +591,9 @@ export class CellMap {
     if (dirty.length === 0) return 0;
     shard.dirty = [];
     for (const slot of dirty) {
-      const flags = shard.words[slot * wordsPerSlot + flagsWord] as number;
+      const flags = shard.flags(slot);
       if ((flags & dirtyFlag) === 0 || shard.held[slot] === undefined) continue;
-      shard.words[slot * wordsPerSlot + flagsWord] = flags & ~dirtyFlag;
+      shard.setFlags(slot, flags & ~dirtyFlag);
       visit(slot * shardCount + shardNumber);
     }
     return dirty.length;
@@ -569,9 +603,9 @@ export class CellMap {
   markDirty(ref: CellRef): void {
     const shard = this.#shard(ref);
     const slot = ref >>> shardBits;
-    const flags = shard.words[slot * wordsPerSlot + flagsWord] as number;
+    const flags = shard.flags(slot);
     if ((flags & dirtyFlag) !== 0 || shard.held[slot] === undefined) return;
-    shard.words[slot * wordsPerSlot + flagsWord] = flags | dirtyFlag;
+    shard.setFlags(slot, flags | dirtyFlag);
     shard.dirty.push(slot);
   }
 
@@ -622,10 +656,10 @@ export class CellMap {
   lanesAt(ref: CellRef): { readonly first: number; readonly second: number } | undefined {
     const shard = this.#shard(ref);
     const slot = ref >>> shardBits;
-    if (((shard.words[slot * wordsPerSlot + flagsWord] as number) & liveFlag) === 0) return undefined;
+    if ((shard.flags(slot) & liveFlag) === 0) return undefined;
     return {
-      first: shard.words[slot * wordsPerSlot + hash1Word] as number,
-      second: shard.words[slot * wordsPerSlot + hash2Word] as number,
+      first: shard.page(slot).words[(slot & pageMask) * wordsPerSlot + hash1Word] as number,
+      second: shard.page(slot).words[(slot & pageMask) * wordsPerSlot + hash2Word] as number,
     };
   }
 
