@@ -48,6 +48,11 @@ export class HybridClock {
     return Math.max(msToStamp(nowMs + aheadMs), Math.max(this.last, wanted) + stampReserve);
   }
 
+  /** Hearing it leaves a reserve below the ceiling, so that whoever made sure of headroom still has it. */
+  canHear(stamp: Stamp): boolean {
+    return stamp <= this.last || stamp + stampReserve / 4 <= this.ceiling;
+  }
+
   hear(stamp: Stamp): void {
     if (stamp <= this.last) return;
     invariant(stamp <= this.ceiling, "a stamp is heard only below the durable ceiling");

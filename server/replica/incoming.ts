@@ -124,7 +124,7 @@ export class IncomingStreams {
   /** Merges a clock that was merely told, unless it is too far ahead or above the ceiling: nothing depends on it. */
   #hear(clock: Stamp): void {
     const state = this.#state;
-    if (clock <= state.clock.ceiling && clock <= this.#stampBound()) state.clock.hear(clock);
+    if (state.clock.canHear(clock) && clock <= this.#stampBound()) state.clock.hear(clock);
   }
 
   #stampBound(): Stamp {
@@ -245,7 +245,7 @@ export class IncomingStreams {
       this.paused.set(origin, aheadMs);
       return false;
     }
-    if (stampMax > state.clock.ceiling) {
+    if (!state.clock.canHear(stampMax)) {
       state.ceilingWanted = Math.max(state.ceilingWanted, stampMax);
       return false;
     }
@@ -354,7 +354,7 @@ export class IncomingStreams {
     const state = this.#state;
     const { staging, stagingEnd } = link;
     if (staging === undefined || stagingEnd === undefined || stagingEnd.stampMax > this.#stampBound()) return;
-    if (stagingEnd.stampMax > state.clock.ceiling) {
+    if (!state.clock.canHear(stagingEnd.stampMax)) {
       state.ceilingWanted = Math.max(state.ceilingWanted, stagingEnd.stampMax);
       return;
     }

@@ -8,7 +8,6 @@
 import { DecodeFault } from "../../protocol/bytes.ts";
 import { FrameOps } from "../../protocol/frames.ts";
 import type { LinkMessage } from "../../protocol/link-messages.ts";
-import type { Cell } from "./cell.ts";
 import { readCellBundle } from "./cell-bundle.ts";
 import type { CellRef } from "./cell-map.ts";
 import type { Staging } from "./link-state.ts";
@@ -53,7 +52,9 @@ export const install = (
   }
   state.count("droppedByDot", dropped);
   for (const [key, theirs] of staging.cells) mergeTransferredCell(state, key, theirs, mine, staging.vv0);
-  for (const [, theirs] of staging.cells) hearCell(state, theirs);
+  // Of the frames too: a later write here must beat them all.
+  const stampMax = stagedStampMax(staging);
+  if (stampMax <= state.clock.ceiling) state.clock.hear(stampMax);
   for (const [origin, context] of staging.contexts) {
     state.contextOf(origin);
     if (at(staging.vv0, origin) > at(mine, origin)) state.contexts[origin] = [...context];
@@ -74,10 +75,6 @@ export const install = (
   state.logIndex.reset(state.nextLsn, state.vv);
   state.count("installs");
   return { cells: staging.cells.size, dropped };
-};
-
-const hearCell = (state: ReplicaState, cell: Cell): void => {
-  if (cell.stamp <= state.clock.ceiling) state.clock.hear(cell.stamp);
 };
 
 /** Walks the frames over a copy of the vector: contiguous, causally ordered, and ending where the sender said. */
