@@ -58,6 +58,7 @@ export class Checkpointer {
   /** Taken out by the last slice, which may not be written yet: marked again if the sweep is given up. */
   #taken: number[] = [];
   #takenConflicts: string[] = [];
+  #takenDropped: string[] = [];
   /** Where the log has the beginning of a transfer that is being staged; 0 for none. */
   readonly #stagingLsn: () => Lsn;
 
@@ -103,6 +104,14 @@ export class Checkpointer {
     this.#takenConflicts = [];
     if (sweep === undefined) return entries;
     let bytes = 0;
+    // Before all cells: what was written anew since comes after its deletion. A transfer is only installed between sweeps.
+    for (const key of state.dropped) {
+      if (bytes >= bytesMax) break;
+      state.dropped.delete(key);
+      this.#takenDropped.push(key);
+      entries.push([keyOf("c", key), undefined]);
+      bytes += key.length + 1;
+    }
     while (sweep.shard < shardCount && bytes < bytesMax) {
       state.map.takeDirty(sweep.shard, (ref) => {
         const key = state.map.keyAt(ref);
@@ -170,6 +179,8 @@ export class Checkpointer {
   abort(): void {
     for (const ref of this.#taken) this.#state.map.markDirty(ref);
     this.#taken = [];
+    for (const key of this.#takenDropped) this.#state.dropped.add(key);
+    this.#takenDropped = [];
     this.#state.journal.markChanged(this.#takenConflicts);
     this.#takenConflicts = [];
     this.#sweep = undefined;
