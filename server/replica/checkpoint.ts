@@ -101,6 +101,7 @@ export class Checkpointer {
     const state = this.#state;
     const entries: Entry[] = [];
     this.#taken = [];
+    this.#takenDropped = [];
     this.#takenConflicts = [];
     if (sweep === undefined) return entries;
     let bytes = 0;
