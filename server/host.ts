@@ -158,7 +158,8 @@ export class PeerHost implements CommandHost {
       const self = index === state.selfIndex;
       const status = statuses.get(name);
       const link = links.get(name);
-      const known = link?.ready === true ? link.known : (state.facts.newestOf(index)?.vv ?? []);
+      // What they said last, not what was sent: at most a heartbeat old.
+      const known = link?.ready === true ? link.told : (state.facts.newestOf(index)?.vv ?? []);
       const address = config.peers.find((peer) => peer.name === name);
       const lagOps = self ? 0 : opsAhead(state.vv, known);
       // Also one whose last fact still counts holds back what came after it, for as long as it is away.
@@ -225,7 +226,12 @@ export class PeerHost implements CommandHost {
         for (const link of replica.links()) {
           if (link.peerIndex !== index || !link.ready) continue;
           if (holds(link.synced)) return { peer, holds: "durable" };
-          return { peer, holds: holds(link.heard) ? "memory" : "not-yet" };
+          const made = parts.every(
+            ({ origin, seq }) =>
+              seq <= at(link.told, origin) ||
+              (state.origins.names[origin] === peer && state.origins.incarnations[origin] === link.incarnation),
+          );
+          return { peer, holds: made ? "memory" : "not-yet" };
         }
         return { peer, holds: "unknown" };
       }),
@@ -246,7 +252,7 @@ export class PeerHost implements CommandHost {
           const link = links.get(peer);
           if (link === undefined || !link.ready) return { peer, verdict: "no link" };
           if (link.digestMismatches > 0) return { peer, verdict: "different at equal version vectors" };
-          if (!covers(link.heard, state.vv) || !covers(state.vv, link.heard)) return { peer, verdict: "syncing" };
+          if (!covers(link.told, state.vv) || !covers(state.vv, link.told)) return { peer, verdict: "syncing" };
           return { peer, verdict: link.digestsAgree ? "identical" : "not compared yet" };
         }),
     };

@@ -2,8 +2,8 @@
  * Messages on their way to the links: frames of turns that follow one another closely go as one message.
  *
  * With one command per turn every turn would cost a system call per link here and a wake-up at each receiver, which on a
- * busy machine is more than the commands themselves. So frames are held for at most `coalesceMs` after the last send; a
- * first frame after quiet goes at once. Order per link is kept: any other message first lets go what is held.
+ * busy machine is more than the commands themselves. So a frame that follows the last send within `coalesceMs` is held
+ * until a later turn, or a timer of 1 ms; a first frame after quiet goes at once. Order per link is kept: any other message first lets go what is held.
  */
 import { performance } from "node:perf_hooks";
 import { framesKind } from "../protocol/link-messages.ts";
@@ -12,7 +12,7 @@ export interface OutboxLink {
   send(message: Uint8Array): void;
 }
 
-/** More: fewer, larger sends. Less: less lag. It is the most that holding adds to replication lag, but for a late timer. */
+/** More: fewer, larger sends. Less: less lag. */
 const coalesceMs = 0.5;
 const heldBytesMax = 64 * 1024;
 
@@ -21,6 +21,15 @@ interface Held {
   readonly frames: Uint8Array[];
   bytes: number;
 }
+
+interface Joined {
+  readonly frames: readonly Uint8Array[];
+  readonly message: Uint8Array;
+}
+
+/** Each and every one: links that were blocked for a while hold other frames with the same end. */
+const sameFrames = (a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean =>
+  a.length === b.length && a.every((frame, index) => frame === b[index]);
 
 export class LinkOutbox {
   readonly #held = new Map<number, Held>();
@@ -45,7 +54,7 @@ export class LinkOutbox {
       this.#heldBytes += message.length;
       return;
     }
-    this.#letGo(held, new Map());
+    this.#letGo(held, []);
     held.link.send(message);
   }
 
@@ -66,29 +75,28 @@ export class LinkOutbox {
   flush(): void {
     if (this.#heldBytes === 0) return;
     // Live links hold the same frames: joined once, sent to all.
-    const joined = new Map<Uint8Array, { readonly count: number; readonly message: Uint8Array }>();
+    const joined: Joined[] = [];
     for (const held of this.#held.values()) this.#letGo(held, joined);
     this.#heldBytes = 0;
     this.#lastSendMs = performance.now();
   }
 
-  #letGo(held: Held, joined: Map<Uint8Array, { readonly count: number; readonly message: Uint8Array }>): void {
+  #letGo(held: Held, joined: Joined[]): void {
     const { frames } = held;
     const [first] = frames;
-    const last = frames.at(-1);
-    if (first === undefined || last === undefined) return;
-    const known = joined.get(last);
+    if (first === undefined) return;
     if (frames.length === 1) {
       held.link.send(first);
-    } else if (known !== undefined && known.count === frames.length) {
-      held.link.send(known.message);
     } else {
-      const message = joinFrames(frames, held.bytes);
-      joined.set(last, { count: frames.length, message });
-      held.link.send(message);
+      let known = joined.find((other) => sameFrames(other.frames, frames));
+      if (known === undefined) {
+        known = { frames: [...frames], message: joinFrames(frames, held.bytes) };
+        joined.push(known);
+      }
+      held.link.send(known.message);
     }
     this.#heldBytes -= held.bytes;
-    held.frames.length = 0;
+    frames.length = 0;
     held.bytes = 0;
   }
 

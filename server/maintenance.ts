@@ -49,6 +49,8 @@ export class Maintenance {
   #checkpointBeganAtMs = performance.now();
   #lastLsn = 0;
   #wanted = false;
+  /** Peers see the same bytes and often start together: each keeps its own pace, so that not all checkpoint at once. */
+  readonly #pace = 0.75 + Math.random() * 0.5;
 
   constructor(options: MaintenanceOptions) {
     this.#options = options;
@@ -84,8 +86,9 @@ export class Maintenance {
     const { loop, storage, replica } = this.#options;
     if (this.#wanted) return true;
     if (storage.log.nextLsn === this.#lastLsn && replica.state.map.candidateCount === 0) return false;
-    const sinceMs = performance.now() - this.#checkpointBeganAtMs;
-    if (loop.counters.appendedBytes - this.#lastAppendedBytes >= this.#timing.checkpointLogBytes) return true;
+    const sinceMs = (performance.now() - this.#checkpointBeganAtMs) * this.#pace;
+    const appendedBytes = loop.counters.appendedBytes - this.#lastAppendedBytes;
+    if (appendedBytes * this.#pace >= this.#timing.checkpointLogBytes) return true;
     if (replica.state.map.candidateCount > 0 && sinceMs >= this.#timing.checkpointForPurgeMs) return true;
     return sinceMs >= this.#timing.checkpointIntervalMs;
   }

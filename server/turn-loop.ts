@@ -4,7 +4,8 @@
  * Ports run commands and links hand in frames; the first of a turn schedules its end with setImmediate. There the
  * replica's open frame is sealed, everything is appended to the log in one write, frames leave for the links, and the
  * replies of the turn go, in order: at once, or when the log is synced (`--fsync always`), or when enough peers hold the
- * turn's writes on disk (`--acks`). A reply that only read waits behind the turns it may have seen.
+ * writes on disk (`--acks`). With `always` a reply that only read waits behind the turns it may have seen, which is short;
+ * with `--acks` only the connections that wrote wait, since a peer that is away may hold them for long.
  */
 import { performance } from "node:perf_hooks";
 import type { Incarnation, Lsn } from "../protocol/words.ts";
@@ -25,10 +26,11 @@ export interface TurnLoopOptions {
   readonly wallMs?: () => number;
 }
 
-interface HeldReplies {
+interface HeldReply {
+  readonly connection: Releasable;
+  readonly output: string;
   readonly nextLsn: Lsn;
   readonly seq: number;
-  readonly replies: readonly { readonly connection: Releasable; readonly output: string }[];
 }
 
 export class TurnLoop implements Turn {
@@ -39,7 +41,7 @@ export class TurnLoop implements Turn {
   #nowMs = 0;
   #inTurn = false;
   #connections: Releasable[] = [];
-  #held: HeldReplies[] = [];
+  #held: HeldReply[] = [];
   #syncing = false;
   #syncAgain = false;
   #syncedNextLsn: Lsn = 1;
@@ -160,9 +162,14 @@ export class TurnLoop implements Turn {
       for (const connection of connections) connection.release(connection.takeOutput());
       return;
     }
-    const replies = connections.map((connection) => ({ connection, output: connection.takeOutput() }));
-    this.#held.push({ nextLsn: this.#log.nextLsn, seq: this.#replica.state.lastSeq, replies });
-    if (acks > 0 && this.#replica.peersHolding(this.#replica.state.lastSeq) < acks) {
+    const nextLsn = this.#log.nextLsn;
+    let unacknowledged = false;
+    for (const connection of connections) {
+      const seq = connection.lastWriteSeq;
+      this.#held.push({ connection, output: connection.takeOutput(), nextLsn, seq });
+      if (acks > 0 && this.#replica.peersHolding(seq) < acks) unacknowledged = true;
+    }
+    if (unacknowledged) {
       this.#replica.requestSync();
       this.begin();
     }
@@ -170,13 +177,17 @@ export class TurnLoop implements Turn {
 
   #releaseHeld(): void {
     const { fsync, acks } = this.#options;
-    while (this.#held.length > 0) {
-      const [first] = this.#held;
-      if (first === undefined) break;
-      if (fsync === "always" && this.#syncedNextLsn < first.nextLsn) break;
-      if (acks > 0 && this.#replica.peersHolding(first.seq) < acks) break;
-      this.#held.shift();
-      for (const { connection, output } of first.replies) connection.release(output);
+    if (this.#held.length > 0) {
+      const still: HeldReply[] = [];
+      const due: HeldReply[] = [];
+      for (const held of this.#held) {
+        const durable = fsync !== "always" || this.#syncedNextLsn >= held.nextLsn;
+        // A connection's seqs only grow, so its replies keep their order.
+        if (durable && (acks === 0 || this.#replica.peersHolding(held.seq) >= acks)) due.push(held);
+        else still.push(held);
+      }
+      this.#held = still;
+      for (const { connection, output } of due) connection.release(output);
     }
     if (this.#waiters.length > 0) {
       const waiters = this.#waiters;
@@ -246,6 +257,11 @@ export class TurnLoop implements Turn {
     this.#syncedNextLsn = token.nextLsn;
     this.#replica.syncEnd(token);
     return this.#replica.state.incarnation;
+  }
+
+  /** Nothing is appended, sent or answered any more: the peer's state is not to be trusted. */
+  abort(): void {
+    this.#failed = true;
   }
 
   /** No more ceilings: the run ends. */

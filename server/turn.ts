@@ -6,6 +6,8 @@
  * they are as durable as `--fsync` asks. So no reply outruns the log, and a turn costs one append and one send per link.
  */
 export interface Releasable {
+  /** The seq of this connection's last write at this peer; 0 before its first. */
+  readonly lastWriteSeq: number;
   /** Hands over all replies produced so far; called once at the end of the turn. */
   takeOutput(): string;
   /** The replies may go. Called in the order of the turns. */

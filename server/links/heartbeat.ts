@@ -7,7 +7,7 @@
  *     F0 | sequence u32 | wall ms f64     ping: the sender's clock
  *     F1 | sequence u32 | wall ms f64     pong: the sequence of the ping it answers, the answerer's clock
  *
- * Both integers and doubles are big-endian. Wall ms are unix milliseconds.
+ * Integers and doubles are little-endian, as everywhere in Chorus. Wall ms are unix milliseconds.
  */
 
 /** First byte of a message: from here on it is for the links, below for the replica. */
@@ -21,8 +21,8 @@ export type ControlMessage = { readonly type: "ping" | "pong"; readonly sequence
 export const encodeControl = (message: ControlMessage): Buffer => {
   const bytes = Buffer.alloc(controlBytes);
   bytes[0] = message.type === "ping" ? pingByte : pongByte;
-  bytes.writeUInt32BE(message.sequence, 1);
-  bytes.writeDoubleBE(message.wallMs, 5);
+  bytes.writeUInt32LE(message.sequence, 1);
+  bytes.writeDoubleLE(message.wallMs, 5);
   return bytes;
 };
 
@@ -30,9 +30,9 @@ export const encodeControl = (message: ControlMessage): Buffer => {
 export const decodeControl = (bytes: Uint8Array): ControlMessage | undefined => {
   if (bytes.length !== controlBytes || (bytes[0] !== pingByte && bytes[0] !== pongByte)) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const wallMs = view.getFloat64(5);
+  const wallMs = view.getFloat64(5, true);
   if (!Number.isFinite(wallMs)) return undefined;
-  return { type: bytes[0] === pingByte ? "ping" : "pong", sequence: view.getUint32(1), wallMs };
+  return { type: bytes[0] === pingByte ? "ping" : "pong", sequence: view.getUint32(1, true), wallMs };
 };
 
 interface Sample {

@@ -148,6 +148,7 @@ export class IncomingStreams {
     state.facts.recount(state.vv);
     for (const origin of vv.keys())
       if (at(vv, origin) > at(link.known, origin)) setAt(link.known, origin, at(vv, origin));
+    link.told = vv;
     if (covers(state.vv, link.heard)) {
       link.heard = vv;
       link.heardAtMs = state.elapsedMs;
@@ -369,9 +370,17 @@ export class IncomingStreams {
       return;
     }
     this.#hear(message.clock);
-    const result = install(state, staging, message, () => {
-      state.appendRecord(recordType.transferEnd, withNumber(staging.transfer, bytes));
-    });
+    let result: ReturnType<typeof install>;
+    try {
+      result = install(state, staging, message, () => {
+        state.appendRecord(recordType.transferEnd, withNumber(staging.transfer, bytes));
+      });
+    } catch (error) {
+      // Their fault, and nothing was changed: but it may be found long after the message came.
+      if (!(error instanceof DecodeFault)) throw error;
+      closeLink(state, link, `the transfer makes no sense: ${error.message}`);
+      return;
+    }
     this.onInstalled();
     state.events.push({ type: "transfer-installed", peer: link.peer, full: staging.full, ...result });
     // What we were sending lacks what was just installed; and the log has a gap here that no cursor may cross.

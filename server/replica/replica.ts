@@ -396,7 +396,9 @@ export class Replica {
     for (let index = 0; index < state.facts.peers.length; index++) {
       if (index === state.selfIndex) continue;
       const fact = state.facts.newestOf(index);
-      let holds = fact !== undefined && at(fact.vv, state.self) >= seq;
+      // A fact of an earlier run says nothing of a disk that may have been lost since.
+      let holds =
+        fact !== undefined && fact.incarnation === state.facts.view[index] && at(fact.vv, state.self) >= seq;
       for (const link of this.#links.values()) {
         if (link.peerIndex === index && at(link.synced, state.self) >= seq) holds = true;
       }

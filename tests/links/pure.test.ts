@@ -94,8 +94,8 @@ test("control messages that are not exactly a ping or a pong are refused", () =>
     [ping.subarray(0, 12), "a byte short"],
     [Buffer.concat([ping, Buffer.alloc(1)]), "a byte long"],
     [Buffer.concat([Buffer.from([0xf2]), ping.subarray(1)]), "unknown type"],
-    [Buffer.from("f100000001fff0000000000000", "hex"), "-Infinity"],
-    [Buffer.from("f1000000017ff8000000000000", "hex"), "NaN"],
+    [Buffer.from("f101000000000000000000f0ff", "hex"), "-Infinity"],
+    [Buffer.from("f101000000000000000000f87f", "hex"), "NaN"],
     [Buffer.alloc(0), "empty"],
   ];
   for (const [bytes, why] of table) assert.equal(decodeControl(bytes), undefined, why);
