@@ -67,6 +67,7 @@ export class IncomingStreams {
     link.ready = true;
     link.theirGate = message.gated;
     link.theirEmpty = message.empty;
+    link.told = have;
     this.#out.startStream(link, have);
     this.#openIfAllAreEmpty();
   }
@@ -137,6 +138,7 @@ export class IncomingStreams {
     link.theirGate = message.gated;
     const vv = state.vector(message.vv);
     if (this.#knowsMoreOfMe(vv)) return;
+    link.told = vv;
     this.#hear(message.clock);
     for (const fact of message.facts) {
       fact.view.forEach((incarnation, index) => {
@@ -157,6 +159,7 @@ export class IncomingStreams {
 
   onFetch(link: LinkState, vv: readonly number[]): void {
     this.#state.count("fetches");
+    link.told = [...vv];
     this.#out.startStream(link, vv);
   }
 

@@ -65,6 +65,8 @@ export interface LinkState {
   out: Outgoing;
   /** What they have, as told or sent. Replaced, never joined, by what they tell. */
   known: VersionVector;
+  /** What they have applied, as last told: `known` counts what was sent too, which may wait there, or be dropped. */
+  told: VersionVector;
   /** Their synced vector, as told on this link. */
   synced: VersionVector;
   waiting: WaitingFrame[];
@@ -105,6 +107,7 @@ export const newLinkState = (id: LinkId, peer: PeerName, peerIndex: number, inca
   reading: false,
   out: { mode: "idle" },
   known: [],
+  told: [],
   synced: [],
   waiting: [],
   waitingBytes: 0,

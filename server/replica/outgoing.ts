@@ -181,7 +181,7 @@ export class OutgoingStreams {
     if (records === undefined) {
       // Too slow for the retention: what is left of the need is met by a transfer.
       link.out = { mode: "idle" };
-      this.startStream(link, link.known);
+      this.startStream(link, link.told);
       return;
     }
     if (records[0] !== undefined && records[0].lsn !== out.cursor) return this.#advance(link);
