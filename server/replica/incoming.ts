@@ -150,7 +150,6 @@ export class IncomingStreams {
     state.facts.recount(state.vv);
     for (const origin of vv.keys())
       if (at(vv, origin) > at(link.known, origin)) setAt(link.known, origin, at(vv, origin));
-    link.told = vv;
     if (covers(state.vv, link.heard)) {
       link.heard = vv;
       link.heardAtMs = state.elapsedMs;

@@ -80,8 +80,6 @@ export interface LinkState {
   caughtUpWaiting: { readonly vv: VersionVector; readonly gated: boolean } | undefined;
   /** Monotonic ms of a fetch not yet answered by caught-up; 0 for none. */
   fetchingSinceMs: number;
-  /** Their vector as told in their last heartbeat. */
-  told: VersionVector;
   /** Their vector in the heartbeat before this one: still above ours by now, it must be fetched. */
   heard: VersionVector;
   heardAtMs: number;
@@ -115,7 +113,6 @@ export const newLinkState = (id: LinkId, peer: PeerName, peerIndex: number, inca
   stagingEnd: undefined,
   caughtUpWaiting: undefined,
   fetchingSinceMs: 0,
-  told: [],
   heard: [],
   heardAtMs: 0,
   fetchLater: false,

@@ -204,7 +204,6 @@ export const dropCovered = (
     map.countTotals(before, held.totals.length);
     if (held.base === undefined && held.totals.length === 0) {
       state.dropped.add(map.keyAt(ref));
-      state.droppedKeys.add(map.keyAt(ref));
       map.remove(ref);
       return dropped;
     }

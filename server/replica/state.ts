@@ -90,8 +90,6 @@ export class ReplicaState {
   floor: VersionVector = [];
   /** What was stable when the last finished checkpoint began: what may be purged. */
   purgeable: VersionVector = [];
-  /** Keys that a transfer took out of the map: the next checkpoint takes them out of the store. */
-  readonly droppedKeys = new Set<string>();
   /** Takes no writes until caught up with somebody who is not gated. Durable. */
   gated = false;
   /** What the log's newest records say of the gate and the ceiling; they take effect once they are on disk. */
