@@ -42,6 +42,11 @@ export class TurnLoop implements Turn {
   #inTurn = false;
   #connections: Releasable[] = [];
   #held: HeldReply[] = [];
+  /**
+   * Own writes up to this seq were held by enough peers once. Never forgotten: when such a peer dies or starts anew, its
+   * word is gone, yet what was acknowledged must not be waited for again by those who now only read.
+   */
+  #acknowledgedSeq = 0;
   #syncing = false;
   #syncAgain = false;
   #syncedNextLsn: Lsn = 1;
@@ -167,7 +172,7 @@ export class TurnLoop implements Turn {
     for (const connection of connections) {
       const seq = connection.lastWriteSeq;
       this.#held.push({ connection, output: connection.takeOutput(), nextLsn, seq });
-      if (acks > 0 && this.#replica.peersHolding(seq) < acks) unacknowledged = true;
+      if (!this.#isAcknowledged(seq)) unacknowledged = true;
     }
     if (unacknowledged) {
       this.#replica.requestSync();
@@ -175,15 +180,23 @@ export class TurnLoop implements Turn {
     }
   }
 
+  #isAcknowledged(seq: number): boolean {
+    if (seq <= this.#acknowledgedSeq) return true;
+    const { acks } = this.#options;
+    if (acks > 0 && this.#replica.peersHolding(seq) < acks) return false;
+    this.#acknowledgedSeq = seq;
+    return true;
+  }
+
   #releaseHeld(): void {
-    const { fsync, acks } = this.#options;
+    const { fsync } = this.#options;
     if (this.#held.length > 0) {
       const still: HeldReply[] = [];
       const due: HeldReply[] = [];
       for (const held of this.#held) {
         const durable = fsync !== "always" || this.#syncedNextLsn >= held.nextLsn;
         // A connection's seqs only grow, so its replies keep their order.
-        if (durable && (acks === 0 || this.#replica.peersHolding(held.seq) >= acks)) due.push(held);
+        if (durable && this.#isAcknowledged(held.seq)) due.push(held);
         else still.push(held);
       }
       this.#held = still;
