@@ -49,6 +49,17 @@ export interface PeerExit {
   readonly signal: NodeJS.Signals | null;
 }
 
+interface RealPeerOptions {
+  readonly name: string;
+  readonly tcpPort: number;
+  readonly httpPort: number;
+  readonly directory: string;
+  readonly peers: string;
+  readonly flags: readonly string[];
+  readonly bootstrap: boolean;
+  readonly peerOptions: RealClusterOptions["peerOptions"];
+}
+
 export class RealPeer {
   readonly name: string;
   readonly tcpPort: number;
@@ -66,16 +77,10 @@ export class RealPeer {
   /** Ends that nobody asked for. */
   readonly surprises: string[] = [];
 
-  constructor(options: {
-    readonly name: string;
-    readonly tcpPort: number;
-    readonly httpPort: number;
-    readonly directory: string;
-    readonly peers: string;
-    readonly flags: readonly string[];
-    readonly bootstrap: boolean;
-    readonly peerOptions: RealClusterOptions["peerOptions"];
-  }) {
+  readonly #options: RealPeerOptions;
+
+  constructor(options: RealPeerOptions) {
+    this.#options = options;
     const { name, tcpPort, httpPort, directory } = options;
     this.name = name;
     this.tcpPort = tcpPort;
@@ -89,6 +94,11 @@ export class RealPeer {
       ...Object.entries(own).flatMap(([flag, value]) => [`--${flag}`, String(value)]),
       ...options.flags,
     ];
+  }
+
+  /** Another handle with the same settings: for a second process that claims them. */
+  twin(): RealPeer {
+    return new RealPeer({ ...this.#options, bootstrap: false });
   }
 
   get pid(): number {

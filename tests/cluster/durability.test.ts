@@ -1,0 +1,191 @@
+/** What an acknowledgement means at each level asked for, and that a clean stop loses nothing. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { fill } from "../support/hammer.ts";
+import { until } from "../support/processes.ts";
+import { type RealPeer, sameEverywhere, testScale, withCluster } from "../support/real-cluster.ts";
+import type { Outcome } from "../support/resp-client.ts";
+
+const failedWith = (outcome: Outcome | undefined): string =>
+  outcome?.state === "failed" ? outcome.error : JSON.stringify(outcome);
+
+/** Pipelined SETs until the connection ends: the keys that were acknowledged. */
+const writeUntilCut = async (peer: RealPeer, prefix: string): Promise<string[]> => {
+  const client = await peer.connect();
+  const acked: string[] = [];
+  for (let serial = 0; client.isOpen; ) {
+    await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const key = `${prefix}:${serial++}`;
+        if ((await client.send("SET", key, key)).state === "acked") acked.push(key);
+      }),
+    );
+  }
+  return acked;
+};
+
+test("--fsync always: all that was acknowledged before a kill -9 is there after it", async (t) => {
+  await withCluster(t, { count: 1, flags: ["--fsync", "always"] }, async (cluster) => {
+    const [a] = cluster.peers as [RealPeer];
+    const acked: string[] = [];
+    for (let round = 0; round < 4 * testScale; round++) {
+      const writing = Promise.all([0, 1, 2, 3].map((client) => writeUntilCut(a, `${round}.${client}`)));
+      await delay(200);
+      await a.kill();
+      acked.push(...(await writing).flat());
+      await a.start();
+    }
+    assert(acked.length > 100, `${acked.length} writes`);
+    t.diagnostic(`${acked.length} writes`);
+    const all = await sameEverywhere(cluster);
+    for (const key of acked) assert.equal(all.get(key), key);
+  });
+});
+
+test("--acks 1: what is acknowledged survives the loss of the peer that acknowledged it, disk and all", async (t) => {
+  await withCluster(t, { flags: ["--acks", "1"] }, async (cluster) => {
+    const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
+    await cluster.linked();
+    const writing = Promise.all([0, 1, 2].map((client) => writeUntilCut(a, `k${client}`)));
+    await delay(1000);
+    await a.kill();
+    const acked = (await writing).flat();
+    a.wipe();
+    assert(acked.length > 20, `${acked.length} writes`);
+    t.diagnostic(`${acked.length} writes`);
+    // Somebody else holds each on disk; the two together have them all, and soon each of them.
+    const all = await (async () => {
+      await cluster.identical([b, c]);
+      await a.start();
+      await cluster.ready();
+      return await sameEverywhere(cluster);
+    })();
+    for (const key of acked) assert.equal(all.get(key), key);
+  });
+});
+
+/** A SET over a connection of its own, given up after a moment: with --acks it may have to wait for a peer's return. */
+const tryToSet = async (peer: RealPeer, key: string, value: string): Promise<Outcome> => {
+  const client = await peer.connect();
+  const outcome = await Promise.race([
+    client.send("SET", key, value),
+    delay(500, { state: "unknown", why: "given up" } as const),
+  ]);
+  client.close();
+  return outcome;
+};
+
+test("--acks 2: NOREPLICAS while fewer than two others are linked, reads go on; acknowledged again once they are", async (t) => {
+  await withCluster(t, { flags: ["--acks", "2"] }, async (cluster) => {
+    const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
+    await until("a write is taken", async () => (await tryToSet(a, "k", "1")).state === "acked");
+    const inFlight = await a.connect();
+    await c.kill();
+    const late = inFlight.send("SET", "late", "1");
+    await until("a write is refused", async () => /^NOREPLICAS /.test(failedWith(await tryToSet(a, "k", "2"))));
+    assert.match(String(await a.call("GET", "k")), /1|2/);
+    assert.match(String(await b.call("GET", "k")), /1|2/);
+    await c.start();
+    await until("a write is taken", async () => (await tryToSet(a, "k", "3")).state === "acked");
+    // One that came between the death and its discovery was made here; its answer waited for c.
+    assert.notEqual((await late).state, "unknown");
+    inFlight.close();
+    assert.equal((await sameEverywhere(cluster)).get("k"), "3");
+  });
+});
+
+test("--acks 1 with the only other peer hanging: the writer waits, the clients that read do not", async (t) => {
+  await withCluster(t, { count: 2, flags: ["--acks", "1"] }, async (cluster) => {
+    const [a, b] = cluster.peers as [RealPeer, RealPeer];
+    await until("a write is taken", async () => (await tryToSet(a, "k", "1")).state === "acked");
+    const [writer, reader] = [await a.connect(), await a.connect()];
+    b.pause();
+    const waiting = writer.send("SET", "k", "2");
+    await delay(100);
+    const startedMs = performance.now();
+    assert.notEqual(await reader.call("GET", "k"), null);
+    const tookMs = performance.now() - startedMs;
+    assert(tookMs < 2000, `a read took ${Math.round(tookMs)} ms`);
+    await until("new writes are refused", async () => /^NOREPLICAS /.test(failedWith(await tryToSet(a, "k", "3"))));
+    b.resume();
+    assert.deepEqual(await waiting, { state: "acked", reply: "OK" });
+    writer.close();
+    reader.close();
+    await cluster.linked();
+    await sameEverywhere(cluster);
+  });
+});
+
+test("WAIT counts the peers that hold a write on disk, and gives up in time", async (t) => {
+  await withCluster(t, {}, async (cluster) => {
+    const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
+    await cluster.linked();
+    const client = await a.connect();
+    await client.call("SET", "k", "1");
+    assert.equal(await client.call("WAIT", 2, 10_000), 2);
+    await c.kill();
+    await until("c's link is down", async () => (await a.status())?.links.some(({ state }) => state !== "up") === true);
+    await client.call("SET", "k", "2");
+    assert.equal(await client.call("WAIT", 1, 10_000), 1);
+    const startedMs = performance.now();
+    assert.equal(await client.call("WAIT", 2, 300), 1);
+    const tookMs = performance.now() - startedMs;
+    assert(tookMs >= 290 && tookMs < 3000, `WAIT 2 300 took ${tookMs} ms`);
+    // One that waits without end is answered when the peer is back.
+    const forever = client.send("WAIT", 2, 0);
+    const other = await a.connect();
+    assert.equal(await other.call("GET", "k"), "2", "others go on meanwhile");
+    await c.start();
+    assert.deepEqual(await forever, { state: "acked", reply: 2 });
+    other.close();
+    client.close();
+    assert.equal(await b.call("GET", "k"), "2");
+  });
+});
+
+test("SIGTERM during load: exit code 0 within seconds, and every acknowledged write is there afterwards", async (t) => {
+  await withCluster(t, {}, async (cluster) => {
+    await cluster.linked();
+    const [a] = cluster.peers as [RealPeer];
+    await fill(a, 2000, "before");
+    const writing = Promise.all(
+      cluster.peers.flatMap((peer) => [0, 1, 2].map((client) => writeUntilCut(peer, `${peer.name}${client}`))),
+    );
+    await delay(500);
+    const startedMs = performance.now();
+    const ends = await Promise.all(cluster.peers.map((peer) => peer.stop()));
+    const tookMs = performance.now() - startedMs;
+    for (const end of ends) assert.deepEqual(end, { code: 0, signal: null });
+    assert(tookMs < 6000, `stopping took ${Math.round(tookMs)} ms`);
+    const acked = (await writing).flat();
+    t.diagnostic(`${acked.length} writes; stopped within ${Math.round(tookMs)} ms`);
+    await Promise.all(cluster.peers.map((peer) => peer.start()));
+    await cluster.ready();
+    const all = await sameEverywhere(cluster);
+    for (const key of acked) assert.equal(all.get(key), key);
+    assert.equal(all.get("before:1999"), "v".repeat(100));
+  });
+});
+
+test("a clean stop hands the last writes to the others: they need not wait for its return", async (t) => {
+  await withCluster(t, {}, async (cluster) => {
+    await cluster.linked();
+    const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
+    const writing = writeUntilCut(a, "k");
+    await delay(300);
+    await a.stop();
+    const acked = await writing;
+    const client = await b.connect();
+    await until(
+      "the last acknowledged write is at b",
+      async () => (await client.call("EXISTS", acked.at(-1) ?? "")) === 1,
+      5000,
+    );
+    client.close();
+    await cluster.identical([b, c]);
+    await a.start();
+    const all = await sameEverywhere(cluster);
+    for (const key of acked) assert.equal(all.get(key), key);
+  });
+});
