@@ -79,7 +79,8 @@ class Shard {
   expirySteps: Uint32Array | undefined;
   readonly free: number[] = [];
   used = 0;
-  dirty: number[] = [];
+  /** How many slots carry the dirty flag. Found again by a walk over the flags: a list would cost 8 bytes a write. */
+  dirtyCount = 0;
 
   flags(slot: number): number {
     return this.page(slot).words[(slot & pageMask) * wordsPerSlot + flagsWord] as number;
@@ -371,9 +372,16 @@ export class CellMap {
     } else {
       this.refresh(ref);
     }
+    this.#markClean(ref);
+  }
+
+  #markClean(ref: CellRef): void {
     const shard = this.#shard(ref);
     const slot = ref >>> shardBits;
-    shard.setFlags(slot, shard.flags(slot) & ~dirtyFlag);
+    const flags = shard.flags(slot);
+    if ((flags & dirtyFlag) === 0) return;
+    shard.setFlags(slot, flags & ~dirtyFlag);
+    shard.dirtyCount--;
   }
 
   remove(ref: CellRef): void {
@@ -382,6 +390,7 @@ export class CellMap {
     const key = shard.keys[slot] as string;
     this.#unhash(shard, slot, ref);
     shard.slots.remove(this.#hashAt(ref), slot, shard.keys);
+    this.#markClean(ref);
     if (ref === this.#keyHashRef) this.#keyHashRef = -1;
     const held = shard.held[slot];
     if (typeof held === "string") this.bytes -= held.length;
@@ -483,7 +492,7 @@ export class CellMap {
     }
     if ((flags & dirtyFlag) === 0) {
       flags |= dirtyFlag;
-      shard.dirty.push(slot);
+      shard.dirtyCount++;
     }
     words[word + flagsWord] = flags;
     if (expiresAtMs !== 0) this.#registerExpiry(shard, slot, ref, expiresAtMs);
@@ -551,8 +560,7 @@ export class CellMap {
       this.refresh(ref);
       if (!wasDirty) {
         // Nothing to store: only the digest's view changed.
-        shard.setFlags(ref >>> shardBits, shard.flags(ref >>> shardBits) & ~dirtyFlag);
-        shard.dirty.pop();
+        this.#markClean(ref);
       }
       this.#addCandidate(ref);
     }
@@ -587,16 +595,14 @@ export class CellMap {
   /** Visits the dirty cells of one shard and marks them clean. */
   takeDirty(shardNumber: number, visit: (ref: CellRef) => void): number {
     const shard = this.#shards[shardNumber] as Shard;
-    const { dirty } = shard;
-    if (dirty.length === 0) return 0;
-    shard.dirty = [];
-    for (const slot of dirty) {
-      const flags = shard.flags(slot);
-      if ((flags & dirtyFlag) === 0 || shard.held[slot] === undefined) continue;
-      shard.setFlags(slot, flags & ~dirtyFlag);
-      visit(slot * shardCount + shardNumber);
+    const count = shard.dirtyCount;
+    for (let slot = 0; slot < shard.used && shard.dirtyCount > 0; slot++) {
+      if ((shard.flags(slot) & dirtyFlag) === 0) continue;
+      const ref = slot * shardCount + shardNumber;
+      this.#markClean(ref);
+      visit(ref);
     }
-    return dirty.length;
+    return count;
   }
 
   /** Marks dirty without any other change (a slice that was taken but could not be written). */
@@ -606,7 +612,7 @@ export class CellMap {
     const flags = shard.flags(slot);
     if ((flags & dirtyFlag) !== 0 || shard.held[slot] === undefined) return;
     shard.setFlags(slot, flags | dirtyFlag);
-    shard.dirty.push(slot);
+    shard.dirtyCount++;
   }
 
   // ---- walking ------------------------------------------------------------------------------------------------------
