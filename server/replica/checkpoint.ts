@@ -10,7 +10,7 @@
  */
 import { ByteReader, ByteWriter, DecodeFault } from "../../protocol/bytes.ts";
 import { readOrigin, writeOrigin } from "../../protocol/frames.ts";
-import { sliceBytes } from "../../protocol/limits.ts";
+import { checkpointSliceBytes } from "../../protocol/limits.ts";
 import type { Lsn, Stamp } from "../../protocol/words.ts";
 import { readCell, writeCell } from "./cell.ts";
 import { shardCount } from "./cell-map.ts";
@@ -27,6 +27,16 @@ import {
 export const checkpointVersion = 1;
 
 export type Entry = readonly [key: Uint8Array, value: Uint8Array | undefined];
+
+const cellPrefixByte = 0x63;
+const sameNumber = (origin: number): number => origin;
+
+/** The characters alone, without a length. */
+const writeText = (out: ByteWriter, text: string): void => {
+  out.reserve(text.length);
+  out.bytes.latin1Write(text, out.length, text.length);
+  out.length += text.length;
+};
 
 const keyOf = (prefix: string, rest: string): Buffer => Buffer.from(prefix + rest, "latin1");
 export const metaKey = Buffer.from("m");
@@ -96,7 +106,7 @@ export class Checkpointer {
   }
 
   /** The next slice; empty when there are no more. The log must be synced before it is written. */
-  slice(bytesMax = sliceBytes): Entry[] {
+  slice(bytesMax = checkpointSliceBytes): Entry[] {
     const sweep = this.#sweep;
     const state = this.#state;
     const entries: Entry[] = [];
@@ -113,18 +123,26 @@ export class Checkpointer {
       entries.push([keyOf("c", key), undefined]);
       bytes += key.length + 1;
     }
-    while (sweep.shard < shardCount && bytes < bytesMax) {
+    // All keys and values of the slice in one buffer: a buffer for each was a third of a checkpoint's time.
+    const out = new ByteWriter(bytesMax * 2);
+    const places: number[] = [];
+    while (sweep.shard < shardCount && bytes + out.length < bytesMax) {
       state.map.takeDirty(sweep.shard, (ref) => {
         const key = state.map.keyAt(ref);
-        const out = new ByteWriter(64);
-        writeCell(out, state.map.cellAt(ref), (origin) => origin);
-        const value = out.bytes.subarray(0, out.length);
-        entries.push([keyOf("c", key), value]);
-        bytes += key.length + value.length;
+        places.push(out.length);
+        out.u8(cellPrefixByte);
+        writeText(out, key);
+        places.push(out.length);
+        writeCell(out, state.map.cellAt(ref), sameNumber);
         sweep.cells++;
         this.#taken.push(ref);
       });
       sweep.shard++;
+    }
+    places.push(out.length);
+    for (let at = 0; at + 2 < places.length; at += 2) {
+      const [start = 0, middle = 0, end = 0] = places.slice(at, at + 3);
+      entries.push([out.bytes.subarray(start, middle), out.bytes.subarray(middle, end)]);
     }
     // With the cells, not only at the end: a cell that shows a winner must not reach the disk without the loser.
     if (entries.length > 0) this.#addConflicts(entries);
