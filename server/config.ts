@@ -44,6 +44,8 @@ export interface PeerConfig {
   readonly acks: number;
   /** An empty peer takes writes at once, without having heard from the others. */
   readonly bootstrap: boolean;
+  /** The data directory was put back from a copy: catch up with another peer before taking clients. */
+  readonly restored: boolean;
   /** What peers prove to each other: one, or two while one replaces the other. None only on loopback. */
   readonly secrets: readonly Buffer[];
   /** What clients AUTH with, latin1 like every value on the wire; undefined only on loopback. */
@@ -55,8 +57,6 @@ export interface PeerConfig {
   readonly conflictsMax: number;
   readonly logLevel: LogLevel;
   readonly logFormat: "pretty" | "json";
-  /** Links take orders to drop and delay, for tests; never in production. */
-  readonly faultLinks: boolean;
   /** 0: as node was started. */
   readonly heapMb: number;
   /** What CONFIG GET answers: Redis's own names where there is one, then ours. Never a secret, only file names. */
@@ -257,6 +257,10 @@ const settingsSchema = z.strictObject({
     summary: "a new cluster: take writes with an empty directory without having heard from the others",
     perPeer: true,
   }),
+  restored: onOff.default(false).register(settingMetas, {
+    summary: "the directory was put back from a copy: take no clients until caught up with another peer (once is enough)",
+    perPeer: true,
+  }),
   secretFile: text("a file name").optional().register(settingMetas, {
     argument: "FILE",
     summary: "what peers prove to each other; a second line is accepted too, while one replaces the other (mode 600)",
@@ -299,9 +303,6 @@ const settingsSchema = z.strictObject({
     argument: "FORMAT",
     summary: "pretty or json, to standard error",
     defaultText: "pretty on a terminal, else json",
-  }),
-  faultLinks: onOff.default(false).register(settingMetas, {
-    summary: "links obey orders to drop and delay: for tests only",
   }),
   heapMb: count(0, 1_048_576).default(0).register(settingMetas, {
     argument: "MB",
@@ -542,6 +543,7 @@ const resolveConfig = (
     fsync: settings.fsync,
     acks: settings.acks,
     bootstrap: settings.bootstrap,
+    restored: settings.restored,
     secrets,
     password,
     memoryBytesMax: settings.maxMemory,
@@ -550,7 +552,6 @@ const resolveConfig = (
     conflictsMax: settings.conflictsMax,
     logLevel: settings.logLevel,
     logFormat: settings.logFormat ?? (process.stderr.isTTY ? "pretty" : "json"),
-    faultLinks: settings.faultLinks,
     heapMb: settings.heapMb,
   };
   const derived: Partial<Record<SettingKey, readonly [value: unknown, source: string]>> = {

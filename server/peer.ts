@@ -50,8 +50,6 @@ export interface PeerOptions {
   /** Bytes after which a log segment is followed by another: the log is trimmed by whole segments. */
   readonly segmentBytes?: number;
   readonly wallMs?: () => number;
-  /** Restoring a backup: gate whatever the disk holds. */
-  readonly rolledBack?: boolean;
 }
 
 const packageVersion = (): string => {
@@ -222,7 +220,7 @@ class Peer implements RunningPeer, LinkEvents {
       above,
       bootstrap: this.#config.bootstrap,
       firstStart,
-      rolledBack: this.#options.rolledBack === true,
+      rolledBack: this.#config.restored && above === undefined,
     });
     const incarnation = await this.#loop.startRun();
     this.#logger.info({ incarnation }, "run begins");

@@ -1,5 +1,5 @@
 /**
- * Cuts a link for tests and demonstrations (`--fault-links`): messages of one direction vanish without a word, as on a
+ * Cuts a link for tests: messages of one direction vanish without a word, as on a
  * network that drops packets. Sockets stay open, so only silence tells, as it must.
  */
 import type { PeerName } from "../../protocol/words.ts";

@@ -215,7 +215,7 @@ export class Replica {
     }
     state.appendRecord(recordType.start, Buffer.from(incarnation, "latin1"));
     state.appendRecord(recordType.ceiling, f64(state.clock.ceiling));
-    if (state.gated && state.facts.peers.length === 1 && options.rolledBack !== true) {
+    if (state.gated && state.facts.peers.length === 1) {
       this.#in.openGate("this peer is the whole cluster");
     }
     state.syncWanted = true;

@@ -47,7 +47,9 @@ export const planCluster = async (options: ClusterOptions): Promise<ClusterPlan>
   const { count, directory, flags } = options;
   const env = sharedEnvironment(options.env);
   // Checked as for one peer first, for words about the flag itself rather than about a peer.
-  const shared = loadConfig({ flags: { ...flags, name: "a" }, env }).config;
+  const names = Array.from({ length: count }, (_, index) => String.fromCharCode("a".charCodeAt(0) + index));
+  const anyPeers = names.map((name, index) => `${name}=127.0.0.1:${index + 1}`).join(",");
+  const shared = loadConfig({ flags: { ...flags, name: "a", peers: anyPeers }, env }).config;
   const host =
     shared.bind === "0.0.0.0" || shared.bind === "::" || shared.bind === "localhost" ? "127.0.0.1" : shared.bind;
 
@@ -63,7 +65,6 @@ export const planCluster = async (options: ClusterOptions): Promise<ClusterPlan>
   const tcpPorts = await claimPorts(wanted.tcp, "tcp", shared.bind);
   const httpPorts = await claimPorts(wanted.http, "http", shared.bind, tcpPorts);
 
-  const names = Array.from({ length: count }, (_, index) => String.fromCharCode("a".charCodeAt(0) + index));
   const list = names.map((name, index) => `${name}=${hostPortToText({ host, port: httpPorts[index] ?? 0 })}`).join(",");
   const heapMb = shared.heapMb > 0 ? shared.heapMb : heapMbFor(count);
   const peers = names.map((name, index): PlannedPeer => {
