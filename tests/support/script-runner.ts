@@ -465,7 +465,12 @@ class ScriptRunner {
     const parts = [visible === undefined ? `${key} gone` : `${key}=${visible}`];
     const expiresAtMs = map.expiryAt(ref);
     if (base !== undefined) {
-      const value = held instanceof CounterCell && held.totals.length > 0 && base !== null ? `${base}@` : base === null ? "del@" : "@";
+      const value =
+        held instanceof CounterCell && held.totals.length > 0 && base !== null
+          ? `${base}@`
+          : base === null
+            ? "del@"
+            : "@";
       parts.push(value + dot(map.originAt(ref), map.seqAt(ref)));
       if (expiresAtMs !== 0) parts.push(expiresAtMs <= replica.state.nowMs ? "expired" : "expires");
     }
