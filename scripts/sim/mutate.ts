@@ -1,0 +1,123 @@
+/**
+ * Mutants: the sources with one rule got wrong, compiled to a directory of their own and simulated until a seed notices.
+ *
+ * A simulation that cannot tell a broken core from a whole one is worth nothing, so every mutant must be killed.
+ */
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Mutant } from "./mutants.ts";
+import { runWorker } from "./spawn.ts";
+import type { Failure } from "./worker.ts";
+
+const folders = ["protocol", "server/replica", "server/storage", "scripts/sim"];
+/** Run within a core's share of 20 minutes for all of them; most die in their first second. */
+export const mutantRunsMax = 20_000;
+
+export type Verdict =
+  | { readonly killed: true; readonly by: Failure; readonly runs: number; readonly seconds: number }
+  | { readonly killed: false; readonly why: string; readonly runs: number; readonly seconds: number };
+
+/** The directory that holds package.json, whether this runs compiled or not. */
+const findRoot = (): string => {
+  for (let at = dirname(fileURLToPath(import.meta.url)); ; at = dirname(at)) {
+    if (readdirSync(at).includes("package.json") && readdirSync(at).includes("node_modules")) return at;
+    if (dirname(at) === at) throw new Error("no package.json above this file");
+  }
+};
+
+type Transpile = (source: string) => string;
+
+/** typescript is a development dependency: it is loaded only for mutants. */
+const loadTranspiler = async (): Promise<Transpile> => {
+  const { default: ts } = await import("typescript");
+  const compilerOptions = {
+    target: ts.ScriptTarget.ES2023,
+    module: ts.ModuleKind.ESNext,
+    verbatimModuleSyntax: true,
+    rewriteRelativeImportExtensions: true,
+  };
+  return (source) => ts.transpileModule(source, { compilerOptions }).outputText;
+};
+
+export class MutantLab {
+  readonly #root: string;
+  readonly #transpile: Transpile;
+  readonly #directory: string;
+
+  private constructor(root: string, transpile: Transpile, directory: string) {
+    this.#root = root;
+    this.#transpile = transpile;
+    this.#directory = directory;
+  }
+
+  /** Compiles the sources as they are, once. */
+  static async open(): Promise<MutantLab> {
+    const lab = new MutantLab(findRoot(), await loadTranspiler(), mkdtempSync(join(tmpdir(), "chorus-mutants-")));
+    const whole = join(lab.#directory, "whole");
+    for (const folder of folders) {
+      for (const name of readdirSync(join(lab.#root, folder), { recursive: true, encoding: "utf8" })) {
+        if (!name.endsWith(".ts")) continue;
+        const to = join(whole, folder, name.replace(/\.ts$/, ".js"));
+        mkdirSync(dirname(to), { recursive: true });
+        writeFileSync(to, lab.#transpile(lab.#source(join(folder, name))));
+      }
+    }
+    writeFileSync(join(whole, "package.json"), '{ "type": "module" }\n');
+    symlinkSync(join(lab.#root, "node_modules"), join(lab.#directory, "node_modules"));
+    return lab;
+  }
+
+  #source(path: string): string {
+    return readFileSync(join(this.#root, path), "utf8");
+  }
+
+  close(): void {
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  /** Throws when the mutant no longer fits the sources. */
+  make(mutant: Mutant): string {
+    const to = join(this.#directory, mutant.name);
+    cpSync(join(this.#directory, "whole"), to, { recursive: true });
+    const changed = new Map<string, string>();
+    for (const { file, find, replace } of mutant.edits) {
+      const source = changed.get(file) ?? this.#source(file);
+      const parts = source.split(find);
+      if (parts.length !== 2) {
+        throw new Error(`mutant ${mutant.name} is stale: ${parts.length - 1} places in ${file} read\n${find}`);
+      }
+      changed.set(file, parts.join(replace));
+    }
+    for (const [file, source] of changed)
+      writeFileSync(join(to, file.replace(/\.ts$/, ".js")), this.#transpile(source));
+    return to;
+  }
+
+  async test(mutant: Mutant, limits: { readonly runsMax: number; readonly secondsMax: number }): Promise<Verdict> {
+    const directory = this.make(mutant);
+    const startedMs = performance.now();
+    let runs = 0;
+    let by: Failure | undefined;
+    const { finished, hung, stderr } = await runWorker({
+      command: [join(directory, "scripts/sim/worker.js")],
+      first: mutant.seed ?? 1,
+      count: limits.runsMax,
+      peers: 0,
+      failuresMax: 1,
+      secondsMax: limits.secondsMax,
+      onReport: (report) => {
+        runs += report.done;
+        by ??= report.failures[0];
+      },
+    });
+    rmSync(directory, { recursive: true, force: true });
+    const seconds = (performance.now() - startedMs) / 1000;
+    if (by !== undefined) return { killed: true, by, runs, seconds };
+    if (hung)
+      return { killed: true, by: { seed: (mutant.seed ?? 1) + runs, what: "the run never ends" }, runs, seconds };
+    if (!finished) throw new Error(`mutant ${mutant.name} does not run: ${stderr}`);
+    return { killed: false, why: `${runs} runs saw nothing`, runs, seconds };
+  }
+}
