@@ -104,6 +104,8 @@ export class FileLog implements Log {
   #rolled: OpenSegment[] = [];
   /** The rolled files the running sync is about. */
   #syncing: readonly OpenSegment[] = [];
+  /** The file that was active when the running sync began: it is synced last, perhaps after a roll. */
+  #syncingFd: number | undefined;
   /** From the start on: opening may have made the file `synced`. */
   #directoryChanged = true;
   /** Something was written since the last sync began. */
@@ -331,6 +333,7 @@ export class FileLog implements Log {
     const directoryChanged = this.#directoryChanged;
     this.#rolled = [];
     this.#syncing = rolled;
+    this.#syncingFd = fd;
     this.#directoryChanged = false;
     this.#unsynced = false;
     const beganMs = performance.now();
@@ -342,12 +345,13 @@ export class FileLog implements Log {
       throw this.#fail(writeFailure(`syncing the log in ${this.#directory}`, error));
     }
     this.#syncing = [];
+    this.#syncingFd = undefined;
     this.#synced(target, rolled, beganMs);
   }
 
   /**
    * Syncs beside a sync that may be running. That one's files are synced here again, for nobody knows how far it got;
-   * they are its to close.
+   * they are its to close. The one it will come to last may have been rolled meanwhile: it stays open for a later sync.
    */
   syncBlocking(): void {
     this.#assertUsable();
@@ -361,10 +365,10 @@ export class FileLog implements Log {
     } catch (error) {
       throw this.#fail(writeFailure(`syncing the log in ${this.#directory}`, error));
     }
-    const rolled = this.#rolled;
-    this.#rolled = [];
+    const rolled = this.#rolled.filter(({ fd }) => fd !== this.#syncingFd);
+    this.#rolled = this.#rolled.filter(({ fd }) => fd === this.#syncingFd);
     this.#directoryChanged = false;
-    this.#unsynced = false;
+    this.#unsynced = this.#rolled.length > 0;
     this.#synced(target, rolled, beganMs);
   }
 
