@@ -154,12 +154,14 @@ export class FrameWriter {
   }
 
   /** `expiresAtMs` 0: none. */
-  set(stamp: Stamp, key: string, value: string, expiresAtMs: number, observed: readonly ObservedTotal[] | undefined): void {
-    this.#op(
-      opKind.set | (expiresAtMs > 0 ? expiryFlag : 0) | (observed === undefined ? 0 : observedFlag),
-      stamp,
-      key,
-    );
+  set(
+    stamp: Stamp,
+    key: string,
+    value: string,
+    expiresAtMs: number,
+    observed: readonly ObservedTotal[] | undefined,
+  ): void {
+    this.#op(opKind.set | (expiresAtMs > 0 ? expiryFlag : 0) | (observed === undefined ? 0 : observedFlag), stamp, key);
     this.#out.string(value);
     if (expiresAtMs > 0) this.#out.f64(expiresAtMs);
     if (observed !== undefined) writeObserved(this.#out, observed);

@@ -121,7 +121,8 @@ export const linkFragmentsMax = 16;
 /** Reads that one link message may arrive in: the largest one in segments of 512 bytes. More: the link is closed. */
 export const linkChunksMax = Math.ceil(linkMessageBytesMax / 512);
 
-if (linkQueueBytesMax < linkQueueHighBytes + linkMessageBytesMax) throw new Error("a full link queue has room for a message");
+if (linkQueueBytesMax < linkQueueHighBytes + linkMessageBytesMax)
+  throw new Error("a full link queue has room for a message");
 if (peersMax * 35 + 1024 > handshakeMessageBytesMax) throw new Error("a hello must hold the names of all peers");
 
 // ---- HTTP -----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,14 @@
 import { ByteReader, ByteWriter, DecodeFault } from "./bytes.ts";
 import { originBytesMin, readOrigin, writeOrigin } from "./frames.ts";
 import { keyBytesMax } from "./limits.ts";
-import { type Incarnation, type OriginId, type PeerName, parseIncarnation, parsePeerName, type Stamp } from "./words.ts";
+import {
+  type Incarnation,
+  type OriginId,
+  type PeerName,
+  parseIncarnation,
+  parsePeerName,
+  type Stamp,
+} from "./words.ts";
 
 export type WireVector = readonly (readonly [OriginId, number])[];
 
@@ -40,7 +47,14 @@ export type LinkMessage =
   | { kind: "hello"; incarnation: Incarnation; vv: WireVector; clock: Stamp; gated: boolean; empty: boolean }
   /** Whole frames, one after the other. */
   | { kind: "frames"; frames: Uint8Array }
-  | { kind: "heartbeat"; vv: WireVector; clock: Stamp; gated: boolean; facts: readonly WireFact[]; digest: WireDigest | undefined }
+  | {
+      kind: "heartbeat";
+      vv: WireVector;
+      clock: Stamp;
+      gated: boolean;
+      facts: readonly WireFact[];
+      digest: WireDigest | undefined;
+    }
   /** Send me all I lack, counted from this vector. */
   | { kind: "fetch"; vv: WireVector }
   /** All I had at `vv` was sent before this. */

@@ -30,8 +30,7 @@ export const parsePeerName = (text: string): PeerName | undefined =>
 export const parseIncarnation = (text: string): Incarnation | undefined =>
   incarnationPattern.test(text) ? (text as Incarnation) : undefined;
 
-export const originId = (name: PeerName, incarnation: Incarnation): OriginId =>
-  `${name}.${incarnation}` as OriginId;
+export const originId = (name: PeerName, incarnation: Incarnation): OriginId => `${name}.${incarnation}` as OriginId;
 
 export const parseOriginId = (
   text: string,

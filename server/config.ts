@@ -258,7 +258,8 @@ const settingsSchema = z.strictObject({
     perPeer: true,
   }),
   restored: onOff.default(false).register(settingMetas, {
-    summary: "the directory was put back from a copy: take no clients until caught up with another peer (once is enough)",
+    summary:
+      "the directory was put back from a copy: take no clients until caught up with another peer (once is enough)",
     perPeer: true,
   }),
   secretFile: text("a file name").optional().register(settingMetas, {

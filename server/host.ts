@@ -150,7 +150,12 @@ export class PeerHost implements CommandHost {
   peers(): readonly PeerReport[] {
     const { replica, config } = this.#parts;
     const { state } = replica;
-    const statuses = new Map(this.#parts.links().status().map((status) => [status.peer as string, status]));
+    const statuses = new Map(
+      this.#parts
+        .links()
+        .status()
+        .map((status) => [status.peer as string, status]),
+    );
     const links = new Map([...replica.links()].map((link) => [link.peer as string, link]));
     state.facts.recount(state.vv);
     return state.facts.peers.map((name, index): PeerReport => {

@@ -118,6 +118,9 @@ export const infoSections = (parts: InfoParts): ReadonlyMap<string, ReadonlyMap<
         chorus_conflicts_dropped: state.journal.dropped,
       }),
     ],
-    ["Keyspace", keys === 0 ? section({}) : section({ db0: `keys=${keys},expires=${state.map.withExpiryCount},avg_ttl=0` })],
+    [
+      "Keyspace",
+      keys === 0 ? section({}) : section({ db0: `keys=${keys},expires=${state.map.withExpiryCount},avg_ttl=0` }),
+    ],
   ]);
 };

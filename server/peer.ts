@@ -12,20 +12,20 @@ import { Mutex } from "async-mutex";
 import { DecodeFault } from "../protocol/bytes.ts";
 import { conflictBytesMax, diskFreeBytesLow, linkQueueHighBytes } from "../protocol/limits.ts";
 import type { Incarnation, PeerName } from "../protocol/words.ts";
-import type { RunningPeer } from "./running-peer.ts";
 import { makeExecutor } from "./commands/execute.ts";
 import { hostPortToText, type PeerConfig } from "./config.ts";
 import { PeerHost } from "./host.ts";
 import { closeHttpServer, createHttpServer, type HealthCheck, listenHttp } from "./http.ts";
 import { infoSections } from "./info.ts";
-import { type Link, type LinkEvents, LinkFaults, PeerLinks } from "./links/index.ts";
 import { LinkOutbox } from "./link-outbox.ts";
+import { type Link, type LinkEvents, LinkFaults, PeerLinks } from "./links/index.ts";
 import { createLogger, type Logger } from "./logger.ts";
 import { Maintenance, type MaintenanceTiming } from "./maintenance.ts";
 import { TcpPort } from "./ports/tcp.ts";
 import { RateMeter } from "./rate-meter.ts";
 import { recover } from "./recovery.ts";
 import { InvariantError, judgeClock, type Ready, Replica, type ReplicaEvent, stampToMs } from "./replica/index.ts";
+import type { RunningPeer } from "./running-peer.ts";
 import { statusReport } from "./status-report.ts";
 import { type FileStorage, openFileStorage } from "./storage/open.ts";
 import { LogTrimmed, StorageFailure } from "./storage/storage.ts";
@@ -190,8 +190,7 @@ class Peer implements RunningPeer, LinkEvents {
       loop: this.#loop,
       logRetentionBytes: config.logRetentionBytes,
       onFailure: (error) => this.#fail(error),
-      onCheckpoint: ({ cells, tookMs }) =>
-        this.#logger.debug({ cells, ms: Math.round(tookMs) }, "checkpoint finished"),
+      onCheckpoint: ({ cells, tookMs }) => this.#logger.debug({ cells, ms: Math.round(tookMs) }, "checkpoint finished"),
       ...(this.#options.maintenance === undefined ? {} : { timing: this.#options.maintenance }),
     });
     this.#tcp = new TcpPort({
@@ -508,7 +507,9 @@ class Peer implements RunningPeer, LinkEvents {
           `writes of ${event.origin} are stamped too far ahead of real time: they wait`,
         );
       case "digest-mismatch":
-        return logger.error(`digest differs from ${event.peer}'s at equal version vectors: repairing (see DIFF ${event.peer})`);
+        return logger.error(
+          `digest differs from ${event.peer}'s at equal version vectors: repairing (see DIFF ${event.peer})`,
+        );
       case "repaired":
         return logger.warn({ keys: event.keys }, `repaired from ${event.peer}`);
       case "fatal":
@@ -635,7 +636,10 @@ class Peer implements RunningPeer, LinkEvents {
   #fail(error: unknown): void {
     this.#loop?.abort();
     const ours = error instanceof InvariantError || !(error instanceof StorageFailure);
-    this.#logger.fatal({ err: error }, ours ? "stopping: a bug, or memory that cannot be trusted" : "stopping: the disk failed");
+    this.#logger.fatal(
+      { err: error },
+      ours ? "stopping: a bug, or memory that cannot be trusted" : "stopping: the disk failed",
+    );
     this.#onStopped({ code: 1, reason: error instanceof Error ? error.message : String(error) });
   }
 

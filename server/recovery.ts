@@ -2,7 +2,7 @@
  * From a directory to a replica: the checkpoint's entries, then the log from there on, by the same merge.
  */
 import { ByteReader, DecodeFault } from "../protocol/bytes.ts";
-import { cellPrefix, conflictPrefix, metaKey, originPrefix, readVersionVector, type Replica } from "./replica/index.ts";
+import { cellPrefix, conflictPrefix, metaKey, originPrefix, type Replica, readVersionVector } from "./replica/index.ts";
 import { type Storage, StorageFailure } from "./storage/storage.ts";
 
 export interface RecoveryReport {

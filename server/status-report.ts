@@ -54,7 +54,10 @@ export const statusReport = (parts: StatusParts): StatusReport => {
     tombstones: {
       count: state?.map.tombstoneCount ?? 0,
       bytes: state?.map.tombstoneBytes ?? 0,
-      heldBy: running === undefined ? [] : running.peers.filter((peer) => !peer.factCounts || peer.tombstonesHeld > 0).map((peer) => peer.name),
+      heldBy:
+        running === undefined
+          ? []
+          : running.peers.filter((peer) => !peer.factCounts || peer.tombstonesHeld > 0).map((peer) => peer.name),
     },
     conflicts: { kept: state?.journal.count ?? 0, dropped: state?.journal.dropped ?? 0 },
     digest: { value: state?.map.digest.text ?? "", horizon: state?.map.horizonMs ?? 0 },

@@ -76,7 +76,7 @@ const delivery: readonly Mutant[] = [
       {
         file: "scripts/sim/oracle.ts",
         find: "if (this.#numbers.has(id)) violate(",
-        replace: "if (this.#numbers.has(id)) return this.#numbers.get(id) as number;\n    if (id === \"\") violate(",
+        replace: 'if (this.#numbers.has(id)) return this.#numbers.get(id) as number;\n    if (id === "") violate(',
       },
     ],
   },

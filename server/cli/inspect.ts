@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { type PeerName, parsePeerName } from "../../protocol/words.ts";
 import { recover } from "../recovery.ts";
-import { isExpired, recordType, Replica, stampToMs } from "../replica/index.ts";
+import { isExpired, Replica, recordType, stampToMs } from "../replica/index.ts";
 import { type FileStorage, openFileStorage } from "../storage/open.ts";
 import { CommandFailure, failureText } from "./failure.ts";
 
@@ -70,7 +70,9 @@ export const loadInspectReport = async (directory: string, query: InspectQuery):
   const name = await loadPeerName(directory);
   const holder = await runningHolder(directory);
   if (holder !== undefined) {
-    throw new CommandFailure(`${directory} is in use by process ${holder}: stop that peer first (chorus cluster stop ${name})`);
+    throw new CommandFailure(
+      `${directory} is in use by process ${holder}: stop that peer first (chorus cluster stop ${name})`,
+    );
   }
   const copy = await mkdtemp(join(tmpdir(), "chorus-inspect-"));
   let storage: FileStorage | undefined;
@@ -106,7 +108,8 @@ const report = async (
   checkpointCells = recovery.cells;
   let incarnation = "";
   for await (const batch of storage.replay(log.firstLsn)) {
-    for (const record of batch) if (record.type === recordType.start) incarnation = Buffer.from(record.bytes).toString();
+    for (const record of batch)
+      if (record.type === recordType.start) incarnation = Buffer.from(record.bytes).toString();
   }
   const { state } = replica;
   const { map } = state;
@@ -158,7 +161,9 @@ const report = async (
       damage:
         log.torn === undefined
           ? []
-          : [`a torn tail of ${log.torn.bytes} bytes behind record ${log.torn.lsn - 1}: never acknowledged as synced, the peer cuts it off`],
+          : [
+              `a torn tail of ${log.torn.bytes} bytes behind record ${log.torn.lsn - 1}: never acknowledged as synced, the peer cuts it off`,
+            ],
     },
     keys,
     conflicts: state.journal.count,

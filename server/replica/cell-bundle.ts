@@ -5,10 +5,9 @@
  *
  * Written cell by cell until it is full; read whole.
  */
-import { ByteReader, ByteWriter } from "../../protocol/bytes.ts";
+import { ByteReader, ByteWriter, DecodeFault } from "../../protocol/bytes.ts";
 import { originBytesMin, readOrigin, writeOrigin } from "../../protocol/frames.ts";
 import { keyBytesMax } from "../../protocol/limits.ts";
-import { DecodeFault } from "../../protocol/bytes.ts";
 import { type Cell, readCell, writeCell } from "./cell.ts";
 import type { OriginTable } from "./origins.ts";
 
@@ -50,7 +49,11 @@ export class CellBundleWriter {
   }
 }
 
-export const readCellBundle = (bytes: Uint8Array, origins: OriginTable, visit: (key: string, cell: Cell) => void): void => {
+export const readCellBundle = (
+  bytes: Uint8Array,
+  origins: OriginTable,
+  visit: (key: string, cell: Cell) => void,
+): void => {
   const input = new ByteReader(bytes);
   const count = input.count(originBytesMin);
   const dictionary: number[] = [];

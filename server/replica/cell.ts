@@ -72,7 +72,8 @@ export const readCell = (input: ByteReader, originOf: (reference: number) => num
   const flags = input.u8();
   if ((flags & ~flagsKnown) !== 0) throw new DecodeFault(`unknown cell flags ${flags}`);
   const isEmpty = (flags & (baseFlag | totalsFlag)) === 0;
-  if (isEmpty || ((flags & baseFlag) === 0 && (flags & ~totalsFlag) !== 0)) throw new DecodeFault(`cell flags ${flags}`);
+  if (isEmpty || ((flags & baseFlag) === 0 && (flags & ~totalsFlag) !== 0))
+    throw new DecodeFault(`cell flags ${flags}`);
   const cell: Cell = { value: undefined, stamp: 0, origin: 0, seq: 0, expiresAtMs: 0, observed: [], totals: [] };
   if ((flags & baseFlag) !== 0) {
     cell.stamp = input.whole();
@@ -86,7 +87,12 @@ export const readCell = (input: ByteReader, originOf: (reference: number) => num
       const count = input.count(3 + sumBytesMin);
       const observed: Observed[] = [];
       for (let index = 0; index < count; index++) {
-        observed.push({ origin: originOf(input.varint()), first: input.varint(), seq: input.varint(), sum: readSum(input) });
+        observed.push({
+          origin: originOf(input.varint()),
+          first: input.varint(),
+          seq: input.varint(),
+          sum: readSum(input),
+        });
       }
       cell.observed = observed;
     }

@@ -7,9 +7,7 @@
  */
 export const skewWarningMs = 500;
 
-export type ClockVerdict =
-  | { readonly state: "ok" }
-  | { readonly state: "warning" | "refusing"; readonly why: string };
+export type ClockVerdict = { readonly state: "ok" } | { readonly state: "warning" | "refusing"; readonly why: string };
 
 export const judgeClock = (facts: {
   /** Their wall clock minus ours, per linked peer, where measured. */

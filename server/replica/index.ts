@@ -1,6 +1,6 @@
 /** The replicated map: a state machine without I/O. Start at replica.ts. */
 export type { Cell } from "./cell.ts";
-export { checkpointVersion, cellPrefix, conflictPrefix, metaKey, originPrefix } from "./checkpoint.ts";
+export { cellPrefix, checkpointVersion, conflictPrefix, metaKey, originPrefix } from "./checkpoint.ts";
 export { type ClockVerdict, judgeClock } from "./clock-skew.ts";
 export type { Conflict } from "./conflicts.ts";
 export { CounterCell, isExpired } from "./counter.ts";

@@ -20,8 +20,8 @@ import {
   type Total,
   unobservedSum,
 } from "./counter.ts";
-import { invariant } from "./invariant.ts";
 import { stampToMs } from "./hybrid-clock.ts";
+import { invariant } from "./invariant.ts";
 import type { ReplicaState } from "./state.ts";
 import { setAt } from "./version-vector.ts";
 

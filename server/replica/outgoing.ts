@@ -9,8 +9,8 @@
  * that what the cells already show is named by the vector at the end.
  */
 import { parseFrame, type SealedFrame } from "../../protocol/frames.ts";
-import { encodeLinkMessage, type LinkMessage, type WireVector } from "../../protocol/link-messages.ts";
 import { catchUpBatchBytes, sliceBytes } from "../../protocol/limits.ts";
+import { encodeLinkMessage, type LinkMessage, type WireVector } from "../../protocol/link-messages.ts";
 import type { Lsn } from "../../protocol/words.ts";
 import { CellBundleWriter } from "./cell-bundle.ts";
 import { CounterCell } from "./counter.ts";

@@ -6,8 +6,8 @@
  * (mutants `purge-before-ckpt`, `expiry-own-clock`, `stamp-g`, `ack-naive`). What was used as stable is remembered in the
  * floor, which decides whether a transfer must be full.
  */
-import { type CellRef, type CellMap } from "./cell-map.ts";
-import { cellKey, type Checkpointer, type Entry } from "./checkpoint.ts";
+import type { CellMap, CellRef } from "./cell-map.ts";
+import { type Checkpointer, cellKey, type Entry } from "./checkpoint.ts";
 import { CounterCell, findObserved, isExpired } from "./counter.ts";
 import type { ReplicaState } from "./state.ts";
 import { at, covers, join, type ReadonlyVersionVector } from "./version-vector.ts";
@@ -71,7 +71,8 @@ const purgeCell = (state: ReplicaState, map: CellMap, ref: CellRef): boolean => 
   const base = map.baseAt(ref);
   const baseStable = base !== undefined && stable(map.originAt(ref), map.seqAt(ref));
   const baseDead = base === null || (typeof base === "string" && isExpired(map.expiryAt(ref), horizonMs));
-  if (held instanceof CounterCell && (base === undefined || baseStable)) prune(state, map, ref, held, horizonMs, stable);
+  if (held instanceof CounterCell && (base === undefined || baseStable))
+    prune(state, map, ref, held, horizonMs, stable);
   const now = map.heldAt(ref);
   const totalsLeft = now instanceof CounterCell ? now.totals.length : 0;
   if (totalsLeft === 0 && (base === undefined || (baseDead && baseStable))) {

@@ -16,7 +16,14 @@
 import { ByteReader, ByteWriter, DecodeFault } from "../../protocol/bytes.ts";
 import { readFrame } from "../../protocol/frames.ts";
 import { decodeLinkMessage, type LinkMessage } from "../../protocol/link-messages.ts";
-import { type Incarnation, type Lsn, originId, type PeerName, parseIncarnation, type Stamp } from "../../protocol/words.ts";
+import {
+  type Incarnation,
+  type Lsn,
+  originId,
+  type PeerName,
+  parseIncarnation,
+  type Stamp,
+} from "../../protocol/words.ts";
 import { Checkpointer, type Entry, loadEntry } from "./checkpoint.ts";
 import type { Conflict } from "./conflicts.ts";
 import type { Fact } from "./facts.ts";
@@ -30,7 +37,14 @@ import { applyFrame } from "./merge.ts";
 import { type LogRead, OutgoingStreams, type ReadRecord } from "./outgoing.ts";
 import { Purger } from "./purge.ts";
 import { type Comparison, Repairer } from "./repair.ts";
-import { type AppendedRecord, type LinkId, type ReplicaEvent, type ReplicaOptions, ReplicaState, recordType } from "./state.ts";
+import {
+  type AppendedRecord,
+  type LinkId,
+  type ReplicaEvent,
+  type ReplicaOptions,
+  ReplicaState,
+  recordType,
+} from "./state.ts";
 import { at, isZero, meet, type ReadonlyVersionVector, setAt, writeVersionVector } from "./version-vector.ts";
 
 export interface Ready {
@@ -194,7 +208,8 @@ export class Replica {
   }): void {
     const { state } = this;
     this.setTime(options.nowMs, options.elapsedMs);
-    const aboveStamp = options.above === undefined ? 0 : Number.parseInt(options.above.slice(0, incarnationStampDigits), 36);
+    const aboveStamp =
+      options.above === undefined ? 0 : Number.parseInt(options.above.slice(0, incarnationStampDigits), 36);
     const stamp = Math.max(msToStamp(options.nowMs), state.clock.ceiling + 1, aboveStamp + 1);
     const text = stamp.toString(36).padStart(incarnationStampDigits, "0") + options.random;
     const incarnation = parseIncarnation(text);
@@ -397,8 +412,7 @@ export class Replica {
       if (index === state.selfIndex) continue;
       const fact = state.facts.newestOf(index);
       // A fact of an earlier run says nothing of a disk that may have been lost since.
-      let holds =
-        fact !== undefined && fact.incarnation === state.facts.view[index] && at(fact.vv, state.self) >= seq;
+      let holds = fact !== undefined && fact.incarnation === state.facts.view[index] && at(fact.vv, state.self) >= seq;
       for (const link of this.#links.values()) {
         if (link.peerIndex === index && at(link.synced, state.self) >= seq) holds = true;
       }

@@ -7,7 +7,14 @@
  */
 import { FrameWriter, type SealedFrame } from "../../protocol/frames.ts";
 import { framesKind, type WireVector } from "../../protocol/link-messages.ts";
-import { type Incarnation, type Lsn, type OriginId, originId, type PeerName, type Stamp } from "../../protocol/words.ts";
+import {
+  type Incarnation,
+  type Lsn,
+  type OriginId,
+  originId,
+  type PeerName,
+  type Stamp,
+} from "../../protocol/words.ts";
 import { CellMap } from "./cell-map.ts";
 import { ConflictJournal, type ConflictLimits } from "./conflicts.ts";
 import { FactBook } from "./facts.ts";
@@ -59,7 +66,13 @@ export interface AppendedRecord {
 export type ReplicaEvent =
   | { readonly type: "caught-up"; readonly peer: PeerName; readonly frames: number; readonly ops: number }
   | { readonly type: "transfer-started"; readonly peer: PeerName; readonly full: boolean; readonly outgoing: boolean }
-  | { readonly type: "transfer-installed"; readonly peer: PeerName; readonly cells: number; readonly dropped: number; readonly full: boolean }
+  | {
+      readonly type: "transfer-installed";
+      readonly peer: PeerName;
+      readonly cells: number;
+      readonly dropped: number;
+      readonly full: boolean;
+    }
   | { readonly type: "gate-opened"; readonly why: string }
   | { readonly type: "stream-paused"; readonly origin: OriginId; readonly aheadMs: number }
   | { readonly type: "digest-mismatch"; readonly peer: PeerName }

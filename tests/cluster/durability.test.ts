@@ -29,7 +29,7 @@ test("--fsync always: all that was acknowledged before a kill -9 is there after 
   await withCluster(t, { count: 1, flags: ["--fsync", "always"] }, async (cluster) => {
     const [a] = cluster.peers as [RealPeer];
     const acked: string[] = [];
-    for (let round = 0; round < 4 * testScale; round++) {
+    for (let round = 0; round < 3 * testScale; round++) {
       const writing = Promise.all([0, 1, 2, 3].map((client) => writeUntilCut(a, `${round}.${client}`)));
       await delay(200);
       await a.kill();

@@ -37,7 +37,10 @@ test("peers that hear of each other's clocks and crash in turn stay near real ti
       clock.ceiling = clock.ceilingAfter(nowMs, aheadMs, highest);
       clock.hear(highest);
     }
-    assert(stampToMs(highest) - nowMs <= aheadMs + 1000, `${stampToMs(highest) - nowMs} ms ahead after ${round} rounds`);
+    assert(
+      stampToMs(highest) - nowMs <= aheadMs + 1000,
+      `${stampToMs(highest) - nowMs} ms ahead after ${round} rounds`,
+    );
     ceilings = clocks.map((clock) => clock.ceiling);
     nowMs += 520;
   }
