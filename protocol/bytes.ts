@@ -95,9 +95,9 @@ export class ByteWriter {
     this.length += part.length;
   }
 
-  /** A copy that the caller owns; the writer is empty again. */
+  /** A copy that the caller owns; the writer is empty again. Small ones share a slab: an ArrayBuffer each costs a microsecond. */
   take(): Buffer {
-    const copy = Buffer.allocUnsafeSlow(this.length);
+    const copy = Buffer.allocUnsafe(this.length);
     this.bytes.copy(copy, 0, 0, this.length);
     this.length = 0;
     return copy;

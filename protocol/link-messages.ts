@@ -167,8 +167,19 @@ const readFlag = (input: ByteReader): boolean => {
   return byte === 1;
 };
 
+/** Every message is written here first; one that grew it beyond this takes it away. */
+const scratchBytesMax = 1024 * 1024;
+let scratch = new ByteWriter(4096);
+
 export const encodeLinkMessage = (message: LinkMessage): Buffer => {
-  const out = new ByteWriter(256);
+  const out = scratch;
+  out.length = 0;
+  writeMessage(out, message);
+  if (out.bytes.length > scratchBytesMax) scratch = new ByteWriter(4096);
+  return out.take();
+};
+
+const writeMessage = (out: ByteWriter, message: LinkMessage): void => {
   out.u8(kinds[message.kind]);
   switch (message.kind) {
     case "hello":
@@ -257,7 +268,6 @@ export const encodeLinkMessage = (message: LinkMessage): Buffer => {
       for (const key of message.keys) out.string(key);
       break;
   }
-  return out.take();
 };
 
 /** Throws DecodeFault for anything that is not exactly one message. Byte parts are views of `bytes`. */
