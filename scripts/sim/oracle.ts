@@ -54,7 +54,6 @@ export class History {
   readonly opsOf: Op[][] = [];
   readonly #numbers = new Map<string, number>();
   readonly #byKey = new Map<string, Op[]>();
-  readonly #byDot = new Map<string, Op>();
 
   origin(id: string): number {
     const known = this.#numbers.get(id);
@@ -78,11 +77,13 @@ export class History {
     const ofKey = this.#byKey.get(op.key);
     if (ofKey === undefined) this.#byKey.set(op.key, [op]);
     else ofKey.push(op);
-    this.#byDot.set(`${this.ids[op.origin]}:${op.seq}`, op);
   }
 
+  /** `origin:seq` */
   byDot(dot: string): Op | undefined {
-    return this.#byDot.get(dot);
+    const colonAt = dot.lastIndexOf(":");
+    const origin = this.#numbers.get(dot.slice(0, colonAt));
+    return origin === undefined ? undefined : this.opsOf[origin]?.[Number(dot.slice(colonAt + 1)) - 1];
   }
 
   ofKey(key: string): readonly Op[] {

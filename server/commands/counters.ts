@@ -8,15 +8,15 @@ import { addFloats } from "./long-double.ts";
 import { int64Min, parseInteger64 } from "./numbers.ts";
 import type { Session } from "./session.ts";
 
-const increment = (session: Session, key: string, delta: bigint, context: Context): void => {
+const increment = (session: Session, key: string, delta: number | bigint, context: Context): void => {
   const result = context.keyspace.increment(key, delta);
   if (result.ok) session.reply.integer(result.value);
   else session.reply.error(result.error === "overflow" ? wouldOverflow : notAnInteger);
 };
 
-const incr: Handler = (session, words, context) => increment(session, words[1], 1n, context);
+const incr: Handler = (session, words, context) => increment(session, words[1], 1, context);
 
-const decr: Handler = (session, words, context) => increment(session, words[1], -1n, context);
+const decr: Handler = (session, words, context) => increment(session, words[1], -1, context);
 
 const incrby: Handler = (session, words, context) => {
   const delta = parseInteger64(words[2]);

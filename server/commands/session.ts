@@ -27,9 +27,9 @@ export interface Keyspace {
   /** Adds to a counter; the result is the local value after it. A new key counts from 0. Keeps the key's expiry. */
   increment(
     key: string,
-    delta: bigint,
+    delta: number | bigint,
   ):
-    | { readonly ok: true; readonly value: bigint }
+    | { readonly ok: true; readonly value: number | bigint }
     | { readonly ok: false; readonly error: "not-an-integer" | "overflow" };
   /** Keys in the map that are not deleted (an expired one may be counted until it is purged, as in Redis). */
   readonly size: number;

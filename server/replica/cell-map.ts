@@ -12,9 +12,9 @@
  */
 import type { Stamp } from "../../protocol/words.ts";
 import type { Cell } from "./cell.ts";
-import { CounterCell, forEachUnobserved, isExpired, type Observed } from "./counter.ts";
+import { CounterCell, isExpired, type Observed, unobservedAmount } from "./counter.ts";
 import { bucketOf, Digest } from "./digest.ts";
-import { hashLanes, hashText, lanes, mix } from "./hash.ts";
+import { hashLanes, hashText, hashTotal, lanes, mix } from "./hash.ts";
 import { invariant } from "./invariant.ts";
 import type { OriginTable } from "./origins.ts";
 import { keyHashSeed, SlotTable } from "./slot-table.ts";
@@ -462,16 +462,19 @@ export class CellMap {
       live = true;
     }
     if (held instanceof CounterCell) {
-      forEachUnobserved(held, this.#horizonMs, (total, amount) => {
-        hashLanes(
-          `${total.first}:${amount}`,
+      for (const total of held.totals) {
+        const amount = unobservedAmount(held, total, this.#horizonMs);
+        if (amount === undefined) continue;
+        hashTotal(
+          total.first,
+          amount,
           keyHash ^ (this.#origins.lanes1[total.origin] as number),
           (this.#origins.lanes2[total.origin] as number) ^ Math.imul(keyHash, 0x27d4eb2f),
         );
         first = (first + lanes.first) | 0;
         second = (second + lanes.second) | 0;
         live = true;
-      });
+      }
     }
     if (live) {
       flags |= liveFlag;

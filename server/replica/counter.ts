@@ -107,22 +107,25 @@ export const findTotal = (totals: readonly Total[], origin: number, first: numbe
 /** Expired as of `ms`? 0 is no expiry. */
 export const isExpired = (expiresAtMs: number, ms: number): boolean => expiresAtMs !== 0 && expiresAtMs <= ms;
 
-/** Visits what the base had not seen, unexpired as of `ms`. An observed actor that has no total left counts nothing. */
-export const forEachUnobserved = (cell: CounterCell, ms: number, visit: (total: Total, amount: Sum) => void): void => {
-  for (const total of cell.totals) {
-    if (isExpired(total.expiresAtMs, ms)) continue;
-    const seen = cell.base === undefined ? undefined : findObserved(cell.observed, total.origin, total.first);
-    if (seen !== undefined && seen.seq >= total.seq) continue;
-    visit(total, seen === undefined ? total.sum : subtractSums(total.sum, seen.sum));
-  }
+/**
+ * What the base had not seen of one total, unexpired as of `ms`; undefined for nothing. An observed actor that has no total
+ * left counts nothing.
+ */
+export const unobservedAmount = (cell: CounterCell, total: Total, ms: number): Sum | undefined => {
+  if (isExpired(total.expiresAtMs, ms)) return undefined;
+  if (cell.base === undefined || cell.observed.length === 0) return total.sum;
+  const seen = findObserved(cell.observed, total.origin, total.first);
+  if (seen === undefined) return total.sum;
+  return seen.seq >= total.seq ? undefined : subtractSums(total.sum, seen.sum);
 };
 
 /** The sum of what the base had not seen; undefined when there is nothing. */
 export const unobservedSum = (cell: CounterCell, ms: number): Sum | undefined => {
   let sum: Sum | undefined;
-  forEachUnobserved(cell, ms, (_total, amount) => {
-    sum = sum === undefined ? amount : addSums(sum, amount);
-  });
+  for (const total of cell.totals) {
+    const amount = unobservedAmount(cell, total, ms);
+    if (amount !== undefined) sum = sum === undefined ? amount : addSums(sum, amount);
+  }
   return sum;
 };
 

@@ -42,3 +42,14 @@ export const hashLanes = (text: string, seed1: number, seed2: number): void => {
   lanes.first = mix(first);
   lanes.second = mix(second);
 };
+
+/** Hashes one total: its actor's first seq and the amount not observed. Seeds and result as with hashLanes(). */
+export const hashTotal = (firstSeq: number, amount: number | bigint, seed1: number, seed2: number): void => {
+  if (typeof amount === "bigint") {
+    hashLanes(`${firstSeq}:${amount}`, seed1, seed2);
+    return;
+  }
+  const high = Math.floor(amount / 4294967296) ^ Math.imul(Math.floor(firstSeq / 4294967296), prime1);
+  lanes.first = mix(mix(seed1 ^ (firstSeq >>> 0)) ^ (amount >>> 0) ^ high);
+  lanes.second = mix(mix(seed2 ^ (amount >>> 0)) ^ (firstSeq >>> 0) ^ Math.imul(high, 0x27d4eb2f));
+};

@@ -15,6 +15,7 @@ import {
   int64Max,
   int64Min,
   isExpired,
+  normalSum,
   type Observed,
   parseInteger,
   type Total,
@@ -26,7 +27,7 @@ import type { ReplicaState } from "./state.ts";
 import { setAt } from "./version-vector.ts";
 
 export type IncrementResult =
-  | { readonly ok: true; readonly value: bigint }
+  | { readonly ok: true; readonly value: number | bigint }
   | { readonly ok: false; readonly error: "not-an-integer" | "overflow" };
 
 /** Cells looked at per key asked for by SCAN, so that a stretch of tombstones does not make one call long. */
@@ -217,7 +218,7 @@ export class ReplicaKeyspace {
   }
 
   /** The value after it, at this peer. */
-  increment(key: string, delta: bigint): IncrementResult {
+  increment(key: string, delta: number | bigint): IncrementResult {
     const state = this.#state;
     const { map } = state;
     const stamp = this.#writeStamp();
@@ -258,10 +259,9 @@ export class ReplicaKeyspace {
         }
       }
     }
-    const result = BigInt(current) + delta;
-    if (result > int64Max || result < int64Min) return { ok: false, error: "overflow" };
-    const step: Sum =
-      delta >= BigInt(Number.MIN_SAFE_INTEGER) && delta <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(delta) : delta;
+    const step: Sum = typeof delta === "bigint" ? normalSum(delta) : delta;
+    const result = addSums(current, step);
+    if (typeof result === "bigint" && (result > int64Max || result < int64Min)) return { ok: false, error: "overflow" };
     const seq = state.nextSeq();
     if (ref < 0) ref = map.insert(key);
     const counter = map.counterAt(ref);

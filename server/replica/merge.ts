@@ -25,15 +25,7 @@ export const applyFrame = (
   const ops = new FrameOps(frame);
   while (ops.next()) {
     if (ops.kind === opKind.incr) {
-      applyTotal(state, ops.key, {
-        origin,
-        first: ops.actorFirst,
-        seq: ops.seq,
-        sum: ops.sum,
-        expiresAtMs: ops.expiresAtMs,
-        onOrigin: -1,
-        onSeq: 0,
-      });
+      applyTotal(state, origin, ops);
     } else {
       const value = ops.kind === opKind.set ? ops.value : null;
       applyWrite(state, ops.key, value, ops.stamp, origin, ops.seq, ops.expiresAtMs, ops.observed, context);
@@ -41,14 +33,22 @@ export const applyFrame = (
   }
 };
 
-const applyTotal = (state: ReplicaState, key: string, total: Total): void => {
+/** The total of one actor as of `seq`; in place where the actor is known, since this is the path of every INCR. */
+const applyTotal = (state: ReplicaState, origin: number, ops: FrameOps): void => {
   const { map } = state;
-  let ref = map.locate(key);
-  if (ref < 0) ref = map.insert(key);
+  let ref = map.locate(ops.key);
+  if (ref < 0) ref = map.insert(ops.key);
   const counter = map.counterAt(ref);
-  const before = counter.totals.length;
-  mergeTotal(counter, total);
-  map.countTotals(before, counter.totals.length);
+  const mine = findTotal(counter.totals, origin, ops.actorFirst);
+  if (mine === undefined) {
+    const { actorFirst: first, seq, sum, expiresAtMs } = ops;
+    counter.totals.push({ origin, first, seq, sum, expiresAtMs, onOrigin: -1, onSeq: 0 });
+    map.countTotals(0, 1);
+  } else if (ops.seq > mine.seq) {
+    mine.seq = ops.seq;
+    mine.sum = ops.sum;
+    mine.expiresAtMs = ops.expiresAtMs;
+  }
   map.refresh(ref);
 };
 

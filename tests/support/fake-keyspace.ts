@@ -61,7 +61,8 @@ export class FakeKeyspace implements Keyspace {
     return this.#cells.delete(key);
   }
 
-  increment(key: string, delta: bigint): ReturnType<Keyspace["increment"]> {
+  increment(key: string, step: number | bigint): ReturnType<Keyspace["increment"]> {
+    const delta = BigInt(step);
     const text = this.get(key) ?? "0";
     if (!integerPattern.test(text) || text.length > 20) return { ok: false, error: "not-an-integer" };
     const before = BigInt(text);
