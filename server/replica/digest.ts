@@ -10,15 +10,33 @@ export const bucketCount = 65_536;
 /** Bucket of a key: the high half of its hash (the low bits choose the map's shard). */
 export const bucketOf = (keyHash: number): number => keyHash >>> 16;
 
+/** Buckets lie in pages, made when first needed; both lanes of a bucket side by side. */
+const pageBits = 8;
+const pageCount = bucketCount >>> pageBits;
+const pageMask = (1 << pageBits) - 1;
+
 export class Digest {
-  readonly sums1 = new Uint32Array(bucketCount);
-  readonly sums2 = new Uint32Array(bucketCount);
+  readonly #pages: (Uint32Array | undefined)[] = new Array<Uint32Array | undefined>(pageCount).fill(undefined);
   root1 = 0;
   root2 = 0;
 
+  first(bucket: number): number {
+    return this.#pages[bucket >>> pageBits]?.[(bucket & pageMask) * 2] ?? 0;
+  }
+
+  second(bucket: number): number {
+    return this.#pages[bucket >>> pageBits]?.[(bucket & pageMask) * 2 + 1] ?? 0;
+  }
+
   add(bucket: number, first: number, second: number): void {
-    this.sums1[bucket] = (this.sums1[bucket] as number) + first;
-    this.sums2[bucket] = (this.sums2[bucket] as number) + second;
+    let page = this.#pages[bucket >>> pageBits];
+    if (page === undefined) {
+      page = new Uint32Array(2 << pageBits);
+      this.#pages[bucket >>> pageBits] = page;
+    }
+    const at = (bucket & pageMask) * 2;
+    page[at] = (page[at] as number) + first;
+    page[at + 1] = (page[at + 1] as number) + second;
     this.root1 = (this.root1 + first) >>> 0;
     this.root2 = (this.root2 + second) >>> 0;
   }

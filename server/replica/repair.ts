@@ -103,11 +103,11 @@ export class Repairer {
 
   onDigestRequest(link: LinkState, id: number): void {
     const state = this.#state;
-    const { sums1, sums2 } = state.map.digest;
+    const { digest } = state.map;
     const sums = Buffer.allocUnsafeSlow(bucketCount * 8);
     for (let bucket = 0; bucket < bucketCount; bucket++) {
-      sums.writeUInt32LE(sums1[bucket] as number, bucket * 8);
-      sums.writeUInt32LE(sums2[bucket] as number, bucket * 8 + 4);
+      sums.writeUInt32LE(digest.first(bucket), bucket * 8);
+      sums.writeUInt32LE(digest.second(bucket), bucket * 8 + 4);
     }
     this.#out.send(link, {
       kind: "digest-reply",
@@ -123,11 +123,11 @@ export class Repairer {
     if (round === undefined || round.link !== link) return;
     if (message.sums.length !== bucketCount * 8) throw new DecodeFault("a digest has 65,536 buckets");
     const sums = Buffer.from(message.sums.buffer, message.sums.byteOffset, message.sums.length);
-    const { sums1, sums2 } = this.#state.map.digest;
+    const { digest } = this.#state.map;
     for (let bucket = 0; bucket < bucketCount; bucket++) {
       if (
-        sums.readUInt32LE(bucket * 8) !== (sums1[bucket] as number) ||
-        sums.readUInt32LE(bucket * 8 + 4) !== (sums2[bucket] as number)
+        sums.readUInt32LE(bucket * 8) !== digest.first(bucket) ||
+        sums.readUInt32LE(bucket * 8 + 4) !== digest.second(bucket)
       ) {
         round.buckets.push(bucket);
       }
