@@ -595,6 +595,13 @@ export class CellMap {
     return this.#candidates.length;
   }
 
+  /** The first shard from this one on that has dirty cells; `shardCount` when none has. */
+  dirtyShardFrom(shardNumber: number): number {
+    let at = shardNumber;
+    while (at < shardCount && (this.#shards[at] as Shard).dirtyCount === 0) at++;
+    return at;
+  }
+
   /** Visits the dirty cells of one shard and marks them clean. */
   takeDirty(shardNumber: number, visit: (ref: CellRef) => void): number {
     const shard = this.#shards[shardNumber] as Shard;

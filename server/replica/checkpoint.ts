@@ -126,7 +126,9 @@ export class Checkpointer {
     // All keys and values of the slice in one buffer: a buffer for each was a third of a checkpoint's time.
     const out = new ByteWriter(bytesMax * 2);
     const places: number[] = [];
-    while (sweep.shard < shardCount && bytes + out.length < bytesMax) {
+    while (bytes + out.length < bytesMax) {
+      sweep.shard = state.map.dirtyShardFrom(sweep.shard);
+      if (sweep.shard >= shardCount) break;
       state.map.takeDirty(sweep.shard, (ref) => {
         const key = state.map.keyAt(ref);
         places.push(out.length);
