@@ -11,7 +11,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { BlockList, isIP, isIPv6 } from "node:net";
 import { z } from "zod";
-import { passwordBytesMax, passwordBytesMin, peersMax } from "../protocol/limits.ts";
+import { conflictsMaxDefault, passwordBytesMax, passwordBytesMin, peersMax } from "../protocol/limits.ts";
 import { type PeerName, parsePeerName } from "../protocol/words.ts";
 import { didYouMean, failureText, usageFailure } from "./cli/failure.ts";
 import { parseSize, sizeToText } from "./cli/sizes.ts";
@@ -289,7 +289,7 @@ const settingsSchema = z.strictObject({
       argument: "SIZE",
       summary: "log kept for peers that are away; one that needs more gets a state transfer",
     }),
-  conflictsMax: count(0, 10_000_000).default(10_000).register(settingMetas, {
+  conflictsMax: count(0, 10_000_000).default(conflictsMaxDefault).register(settingMetas, {
     argument: "N",
     summary: "displaced concurrent writes kept in the journal; older ones are dropped and counted",
   }),

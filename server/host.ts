@@ -304,7 +304,7 @@ export class PeerHost implements CommandHost {
 const diffTimeoutMs = 10_000;
 
 /** `up`, `connecting`, `catching-up`, `transfer`, `down`: one word for people, from the socket and the stream. */
-export const linkStateText = (socket: string | undefined, stream: string | undefined, staging: boolean): string => {
+const linkStateText = (socket: string | undefined, stream: string | undefined, staging: boolean): string => {
   if (socket !== "up") return socket ?? "down";
   if (staging || stream === "scan" || stream === "transfer-log") return "transfer";
   return stream === "live" ? "up" : "catching-up";

@@ -310,6 +310,7 @@ class Peer implements RunningPeer, LinkEvents {
     this.#every(heartbeatIntervalMs, () => {
       this.#loop.begin();
       this.#replica.heartbeat();
+      this.#tellLinksOfRuns();
       this.#watchLoop();
       this.#rate.sample(this.#executor.stats.commands, performance.now());
     });
@@ -323,6 +324,15 @@ class Peer implements RunningPeer, LinkEvents {
       this.#checkDisk().catch((error: unknown) => this.#fail(error));
     });
     this.#maintenance.start();
+  }
+
+  /** What others told of newer runs: a connection of an older one is refused at its handshake. */
+  #tellLinksOfRuns(): void {
+    const { peers, view } = this.#replica.state.facts;
+    peers.forEach((peer, index) => {
+      const incarnation = view[index];
+      if (peer !== this.#config.name && incarnation) this.#links?.noteIncarnation(peer, incarnation);
+    });
   }
 
   async #checkDisk(): Promise<void> {

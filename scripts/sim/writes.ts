@@ -76,7 +76,8 @@ class Exec {
     const { history, params } = this.#peer.world;
     const known = this.#knownVv();
     const before = this.#replica.state.lastSeq;
-    const result = this.#replica.keyspace.increment(key, amount);
+    const step = amount >= Number.MIN_SAFE_INTEGER && amount <= Number.MAX_SAFE_INTEGER ? Number(amount) : amount;
+    const result = this.#replica.keyspace.increment(key, step);
     const ms = stampToMs(this.#replica.state.clock.last);
     const shown = history.visible(key, known, ms);
     const exact = ms >= this.#replica.state.map.horizonMs;
@@ -88,7 +89,7 @@ class Exec {
       this.#peer.world.cover(`error ${result.error}`);
       return;
     }
-    if (exact && (shown === undefined ? 0n : BigInt(shown)) + amount !== result.value)
+    if (exact && (shown === undefined ? 0n : BigInt(shown)) + amount !== BigInt(result.value))
       violate(`INCR of ${key} by ${amount} answers ${result.value}, it was ${shown}`);
     if (result.value > int64Max || result.value < int64Min) violate("an INCR went beyond 64 bits");
     this.#note({ key, kind: "incr", value: null, amount, expiresAtMs: 0 });

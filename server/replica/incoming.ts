@@ -425,11 +425,6 @@ export class IncomingStreams {
       state.count("pulls");
     }
   }
-
-  /** Both vectors equal: the digests can be compared. */
-  sameVv(vv: readonly number[]): boolean {
-    return equal(this.#state.sealedVv(), vv);
-  }
 }
 
 const withNumber = (transfer: number, bytes: Uint8Array): Buffer => {

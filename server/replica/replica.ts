@@ -560,5 +560,4 @@ const f64 = (value: number): Buffer => {
   return out;
 };
 
-export type { CheckpointMeta } from "./checkpoint.ts";
-export type { Entry, LogRead, ReplicaEvent, ReplicaOptions };
+export type { ReplicaEvent };

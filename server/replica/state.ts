@@ -18,7 +18,7 @@ import {
 import { CellMap } from "./cell-map.ts";
 import { ConflictJournal, type ConflictLimits } from "./conflicts.ts";
 import { FactBook } from "./facts.ts";
-import { HybridClock, stampToMs } from "./hybrid-clock.ts";
+import { HybridClock } from "./hybrid-clock.ts";
 import { invariant } from "./invariant.ts";
 import { LogIndex } from "./log-index.ts";
 import { OriginTable } from "./origins.ts";
@@ -237,11 +237,6 @@ export class ReplicaState {
 
   dotText(origin: number, seq: number): string {
     return `${this.origins.id(origin)}:${seq}`;
-  }
-
-  /** Real time as this peer's writes see it: never behind a stamp already used. */
-  stampMs(stamp: Stamp): number {
-    return stampToMs(stamp);
   }
 
   fatal(reason: string): void {

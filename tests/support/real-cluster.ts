@@ -329,12 +329,12 @@ export class RealCluster {
     this.#hooks.push(hook);
   }
 
-  async end(): Promise<void> {
+  async end({ keep = process.env["CHORUS_TEST_KEEP"] !== undefined }: { readonly keep?: boolean } = {}): Promise<void> {
     for (const hook of this.#hooks) hook();
     await Promise.all(this.peers.map((peer) => peer.kill()));
     for (const proxy of this.#proxies.values()) proxy.close();
     // To look at what a failure left behind.
-    if (process.env["CHORUS_TEST_KEEP"] === undefined) rmSync(this.directory, { recursive: true, force: true });
+    if (!keep) rmSync(this.directory, { recursive: true, force: true });
   }
 }
 
@@ -370,7 +370,8 @@ const build = (): void => {
   isBuilt = true;
 };
 
-const openCluster = async (options: RealClusterOptions): Promise<RealCluster> => {
+/** Made, not started. */
+export const openCluster = async (options: RealClusterOptions): Promise<RealCluster> => {
   build();
   const { count = 3, flags = [], flagsOf = () => [], proxied = false, bootstrap = true } = options;
   const names = Array.from({ length: count }, (_, index) => String.fromCharCode("a".charCodeAt(0) + index));
