@@ -331,8 +331,10 @@ const conflictReport = (conflict: Conflict): ConflictReport => {
 const sameText = (a: string, b: string): boolean => {
   const left = Buffer.from(a, "latin1");
   const right = Buffer.from(b, "latin1");
-  // Compared with itself on a wrong length, so that the time does not tell the length either.
-  return left.length === right.length ? timingSafeEqual(left, right) : (timingSafeEqual(left, left), false);
+  if (left.length === right.length) return timingSafeEqual(left, right);
+  // Compared with itself, so that the time does not tell the length either.
+  timingSafeEqual(left, left);
+  return false;
 };
 
 const delay = (ms: number): Promise<void> =>

@@ -5,6 +5,9 @@
  * end is gone. What a dead run had sent may still be read, much later. A queue that is long tells its sender to stop, as
  * a socket does.
  */
+import { ByteReader } from "../../protocol/bytes.ts";
+import { readFrame } from "../../protocol/frames.ts";
+import { decodeLinkMessage, type WireVector } from "../../protocol/link-messages.ts";
 import type { Incarnation } from "../../protocol/words.ts";
 import type { SimPeer } from "./peer.ts";
 
@@ -31,6 +34,25 @@ export class End {
     this.incarnation = owner.incarnation;
   }
 }
+
+const vectorText = (vv: WireVector): string => `[${vv.map(([origin, seq]) => `${origin}:${seq}`).join(" ")}]`;
+
+const describeMessage = (bytes: Uint8Array): string => {
+  const message = decodeLinkMessage(bytes);
+  if (message.kind === "frames" || message.kind === "transfer-frames") {
+    const input = new ByteReader(message.frames);
+    const frames: string[] = [];
+    while (input.left > 0) {
+      const { origin, first, last } = readFrame(input);
+      frames.push(`${origin}:${first}-${last}`);
+    }
+    return `${message.kind} ${frames.join(" ")}`;
+  }
+  if (message.kind === "transfer-begin")
+    return `${message.kind} ${message.full ? "full " : ""}from ${vectorText(message.vv0)}`;
+  if (message.kind === "transfer-end") return `${message.kind} at ${vectorText(message.vvEnd)}`;
+  return "vv" in message ? `${message.kind} ${vectorText(message.vv)}` : message.kind;
+};
 
 export class Network {
   readonly #blockedAt: number;
@@ -73,6 +95,7 @@ export class Network {
   #up(end: End): void {
     const { owner, other } = end;
     end.isUp = true;
+    owner.world.say(() => `${owner.name} has a link to ${other.owner.name}`);
     owner.run((replica) => replica.linkUp(end.id, other.owner.name, other.incarnation));
   }
 
@@ -106,6 +129,7 @@ export class Network {
       return true;
     }
     if (end.isClosing) owner.world.cover("readAfterSenderLeft");
+    owner.world.say(() => `${from.name} -> ${owner.name} ${describeMessage(bytes)}`);
     owner.receive(end, bytes);
     const sender = end.other;
     if (sender.isBlocked && end.inbox.length <= this.#blockedAt / 2 && !sender.isDown) {
@@ -118,6 +142,7 @@ export class Network {
   /** This end goes down now; the other one learns of it when it has read what was sent. */
   close(end: End): void {
     if (end.isDown) return;
+    end.owner.world.say(() => `${end.owner.name} loses its link to ${end.other.owner.name}`);
     end.other.isClosing = true;
     this.#forget(end);
     if (end.isUp) end.owner.run((replica) => replica.linkDown(end.id));

@@ -140,6 +140,7 @@ export class SimPeer {
     if (ready.syncWanted) this.syncWanted = true;
     this.ceilingWanted = Math.max(this.ceilingWanted, ready.ceilingWanted);
     for (const event of ready.events) {
+      world.say(() => `${this.name} reports ${JSON.stringify(event)}`);
       world.cover(`event ${event.type}`);
       if (event.type === "fatal") violate(`${this.name} stops: ${event.reason}`);
       if (event.type === "digest-mismatch")
@@ -185,6 +186,7 @@ export class SimPeer {
     const { syncToken } = this;
     if (syncToken === undefined) return;
     this.syncToken = undefined;
+    this.world.say(() => `${this.name} has synced its log to ${syncToken.nextLsn}`);
     this.run((replica) => replica.syncEnd(syncToken));
   }
 
@@ -270,6 +272,10 @@ export class SimPeer {
     if (pending === undefined) return;
     this.syncQuietly();
     this.disk.writeNow(pending.entries);
+    this.world.say(
+      () =>
+        `${this.name} stores ${pending.entries.length} entries${pending.endsSweep ? ", the checkpoint counts" : ""}`,
+    );
     if (pending.endsSweep) this.run((replica) => replica.checkpointer.finished());
   }
 
@@ -298,6 +304,7 @@ export class SimPeer {
     const limit = replica.trimLsn(whole || world.params.trimsAll || world.random.chance(0.3));
     const first = disk.log.firstLsn;
     disk.trimNow(whole || world.params.trimsAll ? limit : first + world.random.int(Math.max(0, limit - first) + 1));
+    if (disk.log.firstLsn > first) world.say(() => `${this.name} trims its log to ${disk.log.firstLsn}`);
     if (disk.log.firstLsn > first) this.run(() => replica.logTrimmed(disk.log.firstLsn));
   }
 
@@ -372,6 +379,10 @@ export class SimPeer {
       if (!replica.state.gated && world.params.peers > 1)
         violate(`${this.name} lost its disk and starts without the gate`);
     }
+    world.say(
+      () =>
+        `${this.name} starts as ${this.incarnation}${replica.state.gated ? ", gated" : ""} with [${this.vv.join(" ")}]`,
+    );
     this.unappended = [];
     this.takenVv = [...this.vv];
     this.appendedVv = [...this.vv];
@@ -386,6 +397,7 @@ export class SimPeer {
     const { world, disk } = this;
     const { random } = world;
     world.cover(`crash ${kind}`);
+    world.say(() => `${this.name} ends: ${kind}`);
     this.replica = undefined;
     this.unappended = [];
     this.reads = [];

@@ -119,7 +119,6 @@ const randomStep = (world: World): void => {
   if (!isUp(peer)) {
     if (random.chance(params.restartRate)) {
       peer.start();
-      world.trace?.(`${world.step} ${peer.name} starts as ${peer.incarnation}`);
     }
     return;
   }
@@ -156,7 +155,7 @@ const randomStep = (world: World): void => {
     const other = random.pick(peers);
     if (other !== peer && network.cut(peer, other, keepSome(world))) {
       world.cover("cuts");
-      world.trace?.(`${world.step} the link ${peer.name}-${other.name} is cut`);
+      world.say(() => `the link ${peer.name}-${other.name} is cut`);
     }
     return undefined;
   }
@@ -181,7 +180,6 @@ const randomStep = (world: World): void => {
     });
   }
   if (under(params.faultRate)) {
-    world.trace?.(`${world.step} ${peer.name} fails`);
     return fault(world, peer);
   }
   if (under(0.01)) {

@@ -53,6 +53,11 @@ export class World {
     this.coverage[name] = (this.coverage[name] ?? 0) + by;
   }
 
+  /** For --verbose. The words are made only if somebody reads them. */
+  say(words: () => string): void {
+    this.trace?.(`${String(this.step).padStart(5)} ${words()}`);
+  }
+
   /** Counters of a replica that ends. */
   gather(peer: SimPeer): void {
     const counts = peer.replica?.state.counts;

@@ -45,6 +45,11 @@ class Exec {
     const op: Op = { ...draft, origin, seq, stamp, expiresAtMs, context, endsExec: false };
     world.history.add(op);
     this.#ops.push(op);
+    world.say(() => {
+      const what = op.kind === "set" ? `= ${op.value}` : op.kind === "incr" ? `+= ${op.amount}` : "deleted";
+      const until = op.expiresAtMs === 0 ? "" : ` until ${op.expiresAtMs}`;
+      return `${this.#peer.name} writes ${JSON.stringify(op.key)} ${what}${until} as ${world.history.ids[origin]}:${seq}`;
+    });
     world.cover(`op ${draft.kind}`);
   }
 

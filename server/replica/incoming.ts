@@ -17,7 +17,7 @@ import { closeLink, type LinkState, type Staging, type WaitingFrame } from "./li
 import { applyFrame } from "./merge.ts";
 import type { OutgoingStreams } from "./outgoing.ts";
 import { type LinkId, type ReplicaState, recordType } from "./state.ts";
-import { at, covers, equal, isZero, setAt } from "./version-vector.ts";
+import { at, covers, isZero, setAt } from "./version-vector.ts";
 
 /** A frame may wait this long for causes that are on their way by another link before its sender is asked. */
 const waitBeforeFetchMs = 50;

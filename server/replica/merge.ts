@@ -9,7 +9,7 @@ import type { Stamp } from "../../protocol/words.ts";
 import type { Cell } from "./cell.ts";
 import type { CellRef } from "./cell-map.ts";
 import type { Conflict, ConflictSide } from "./conflicts.ts";
-import { CounterCell, findObserved, findTotal, mergeTotal, type Observed, type Total } from "./counter.ts";
+import { CounterCell, findObserved, findTotal, mergeTotal, type Observed } from "./counter.ts";
 import type { ReplicaState } from "./state.ts";
 import { at, type ReadonlyVersionVector } from "./version-vector.ts";
 

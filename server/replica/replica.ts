@@ -24,7 +24,7 @@ import {
   parseIncarnation,
   type Stamp,
 } from "../../protocol/words.ts";
-import { Checkpointer, type Entry, loadEntry } from "./checkpoint.ts";
+import { Checkpointer, loadEntry } from "./checkpoint.ts";
 import type { Conflict } from "./conflicts.ts";
 import type { Fact } from "./facts.ts";
 import { msToStamp } from "./hybrid-clock.ts";
