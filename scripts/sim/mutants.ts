@@ -207,8 +207,8 @@ const purging: readonly Mutant[] = [
     "prune-unstable",
     "an observed total goes before the base that observed it is stable",
     "purge",
-    "if (held instanceof CounterCell && (base === undefined || baseStable)) prune",
-    "if (held instanceof CounterCell) prune",
+    "if (held instanceof CounterCell && (base === undefined || baseStable))",
+    "if (held instanceof CounterCell)",
   ),
   core(
     "floor-forgotten",
@@ -531,9 +531,8 @@ const cells: readonly Mutant[] = [
       },
       {
         file: replica("merge"),
-        find: "  mergeTotal(counter, total);\n  map.countTotals(before, counter.totals.length);\n  map.refresh(ref);\n};",
-        replace:
-          "  const mine = findTotal(counter.totals, total.origin, total.first);\n  mergeTotal(counter, { ...total, sum: Number(mine?.sum ?? 0) + Number(total.sum) });\n  map.countTotals(before, counter.totals.length);\n  map.refresh(ref);\n};",
+        find: "    mine.sum = ops.sum;\n",
+        replace: "    mine.sum = Number(mine.sum) + Number(ops.sum);\n",
       },
     ],
   },

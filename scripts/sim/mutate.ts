@@ -27,6 +27,19 @@ const findRoot = (): string => {
   }
 };
 
+/** The changed files of a mutant. Throws when it no longer fits the sources. */
+export const patch = ({ name, edits }: Mutant, root = findRoot()): Map<string, string> => {
+  const changed = new Map<string, string>();
+  for (const { file, find, replace } of edits) {
+    const parts = (changed.get(file) ?? readFileSync(join(root, file), "utf8")).split(find);
+    if (parts.length !== 2) {
+      throw new Error(`mutant ${name} is stale: ${parts.length - 1} places in ${file} read\n${find}`);
+    }
+    changed.set(file, parts.join(replace));
+  }
+  return changed;
+};
+
 type Transpile = (source: string) => string;
 
 /** typescript is a development dependency: it is loaded only for mutants. */
@@ -77,21 +90,12 @@ export class MutantLab {
     rmSync(this.#directory, { recursive: true, force: true });
   }
 
-  /** Throws when the mutant no longer fits the sources. */
   make(mutant: Mutant): string {
     const to = join(this.#directory, mutant.name);
     cpSync(join(this.#directory, "whole"), to, { recursive: true });
-    const changed = new Map<string, string>();
-    for (const { file, find, replace } of mutant.edits) {
-      const source = changed.get(file) ?? this.#source(file);
-      const parts = source.split(find);
-      if (parts.length !== 2) {
-        throw new Error(`mutant ${mutant.name} is stale: ${parts.length - 1} places in ${file} read\n${find}`);
-      }
-      changed.set(file, parts.join(replace));
-    }
-    for (const [file, source] of changed)
+    for (const [file, source] of patch(mutant, this.#root)) {
       writeFileSync(join(to, file.replace(/\.ts$/, ".js")), this.#transpile(source));
+    }
     return to;
   }
 
