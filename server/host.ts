@@ -36,6 +36,7 @@ export interface HostParts {
 }
 
 const flushPerSlice = 2048;
+const askAgainMs = 200;
 
 export class PeerHost implements CommandHost {
   readonly #parts: HostParts;
@@ -104,22 +105,21 @@ export class PeerHost implements CommandHost {
     return this.#parts.replica.peersHolding(seq);
   }
 
-  async waitForPeers(seq: number, count: number, timeoutMs: number): Promise<number> {
+  async waitForPeers(seq: number, count: number, timeoutMs: number, isGone: () => boolean): Promise<number> {
     const { replica, loop } = this.#parts;
     const deadlineMs = timeoutMs === 0 ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
+    let askedAtMs = Number.NEGATIVE_INFINITY;
     for (;;) {
       const held = replica.peersHolding(seq);
-      const leftMs = deadlineMs - performance.now();
-      if (held >= count || leftMs <= 0) return held;
-      // Asked again now and then: a peer may have come back meanwhile.
-      loop.begin();
-      replica.requestSync();
-      await Promise.race([loop.moved(), delay(Math.min(leftMs, 200))]);
-      while (replica.peersHolding(seq) < count && performance.now() < deadlineMs) {
-        const waitedMs = performance.now();
-        await Promise.race([loop.moved(), delay(Math.min(Math.max(0, deadlineMs - waitedMs), 200))]);
-        if (performance.now() - waitedMs >= 190) break;
+      const nowMs = performance.now();
+      if (held >= count || nowMs >= deadlineMs || isGone()) return held;
+      if (nowMs - askedAtMs >= askAgainMs) {
+        // Asked again now and then: a peer may have come back meanwhile.
+        askedAtMs = nowMs;
+        loop.begin();
+        replica.requestSync();
       }
+      await within(loop.peersMoved(), Math.min(deadlineMs - nowMs, askAgainMs));
     }
   }
 
@@ -337,7 +337,12 @@ const sameText = (a: string, b: string): boolean => {
   return false;
 };
 
-const delay = (ms: number): Promise<void> =>
+/** Resolves with `promise`, or after `ms`. */
+const within = (promise: Promise<void>, ms: number): Promise<void> =>
   new Promise((resolve) => {
-    setTimeout(resolve, ms);
+    const timer = setTimeout(resolve, ms);
+    promise.then(() => {
+      clearTimeout(timer);
+      resolve();
+    }, resolve);
   });

@@ -54,6 +54,7 @@ export class TurnLoop implements Turn {
   #failed = false;
   #stopped = false;
   #waiters: (() => void)[] = [];
+  #tidings = 0;
   /** Set while somebody holds the map still across an await. */
   blocked: Promise<void> | undefined;
 
@@ -202,7 +203,8 @@ export class TurnLoop implements Turn {
       this.#held = still;
       for (const { connection, output } of due) connection.release(output);
     }
-    if (this.#waiters.length > 0) {
+    if (this.#waiters.length > 0 && this.#replica.tidings !== this.#tidings) {
+      this.#tidings = this.#replica.tidings;
       const waiters = this.#waiters;
       this.#waiters = [];
       for (const waiter of waiters) waiter();
@@ -252,8 +254,8 @@ export class TurnLoop implements Turn {
     if (this.#failed) throw new Error(`the log failed before record ${target} was on disk`);
   }
 
-  /** Resolves when the held replies may have moved: for WAIT. */
-  moved(): Promise<void> {
+  /** Resolves when a peer has told something of its disk: for WAIT. */
+  peersMoved(): Promise<void> {
     return new Promise((resolve) => this.#waiters.push(resolve));
   }
 

@@ -63,7 +63,8 @@ const wait: Handler = (session, words, context) => {
     return undefined;
   }
   stats.blocked += 1;
-  return host.waitForPeers(session.lastWriteSeq, Math.max(0, Number(count)), Number(timeoutMs)).then(
+  const isGone = (): boolean => host.session(session.id) === undefined;
+  return host.waitForPeers(session.lastWriteSeq, Math.max(0, Number(count)), Number(timeoutMs), isGone).then(
     (held) => {
       stats.blocked -= 1;
       session.reply.integer(held);

@@ -104,8 +104,8 @@ export interface CommandHost {
   wallMs(): number;
   /** The seq of this peer's latest write. */
   readonly lastSeq: number;
-  /** Resolves with how many other peers hold (on disk) all up to `seq`, once `count` do or `timeoutMs` (0: for ever) passed. */
-  waitForPeers(seq: number, count: number, timeoutMs: number): Promise<number>;
+  /** Resolves with how many other peers hold (on disk) all up to `seq`, once `count` do, `timeoutMs` (0: for ever) passed, or the client is gone. */
+  waitForPeers(seq: number, count: number, timeoutMs: number, isGone: () => boolean): Promise<number>;
   /** How many other peers hold (on disk) all up to `seq` now: WAIT inside MULTI, which may not wait. */
   heldByPeers(seq: number): number;
   flushAll(): Promise<void>;

@@ -88,6 +88,8 @@ export class Replica {
   readonly ceilingMarginMs: number;
   readonly #ceilingAheadMs: number;
   #factNumber = 0;
+  /** Counts what peers have told of their disks. */
+  tidings = 0;
   /** The newest vector known to be on disk here. */
   synced: ReadonlyVersionVector = [];
   #stagings = new Map<number, Staging>();
@@ -338,6 +340,7 @@ export class Replica {
       case "frames":
         return this.#in.onFrames(link, message.frames);
       case "heartbeat": {
+        this.tidings++;
         this.#in.onHeartbeat(link, message);
         return this.#repairer.onDigest(link, state.vector(message.vv), message.digest);
       }
@@ -361,6 +364,7 @@ export class Replica {
         return undefined;
       case "synced":
         link.synced = state.vector(message.vv);
+        this.tidings++;
         return undefined;
       case "digest-request":
         return this.#repairer.onDigestRequest(link, message.id);

@@ -96,7 +96,7 @@ class Incrementer {
   }
 
   async run(wanted: number, options: { readonly resendUnknown: boolean }): Promise<void> {
-    const window = 200;
+    const window = 40;
     let client: RespClient | undefined;
     let done = 0;
     while (done < wanted) {
