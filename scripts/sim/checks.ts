@@ -1,6 +1,7 @@
 /** The invariants: what must hold of every peer at every moment. */
 import { CellMap } from "../../server/replica/cell-map.ts";
 import type { Conflict } from "../../server/replica/conflicts.ts";
+import { stampToMs } from "../../server/replica/hybrid-clock.ts";
 import { knows, type Op, seqAt, violate } from "./oracle.ts";
 import type { SimPeer } from "./peer.ts";
 
@@ -52,8 +53,33 @@ const checkKey = (peer: SimPeer, key: string, when: string): void => {
   if (world.params.hasExpiry && peer.wallMs > horizonMs) show(peer.wallMs);
 };
 
+/** Nothing is taken for expired that some running peer's clock has not passed yet: a client there may still see it. */
+const checkHorizon = (peer: SimPeer, when: string): void => {
+  const horizonMs = peer.replica?.state.map.horizonMs ?? 0;
+  for (const other of peer.world.peers) {
+    if (other.replica === undefined || other.everLostDisk || other.replica.state.clock.last === 0) continue;
+    const otherMs = stampToMs(other.replica.state.clock.last);
+    if (horizonMs > otherMs)
+      violate(`${when}: the horizon of ${peer.name} is ${horizonMs - otherMs} ms ahead of ${other.name}`);
+  }
+};
+
 export const checkAll = (peer: SimPeer, when: string): void => {
+  checkHorizon(peer, when);
   for (const key of peer.world.params.keys) checkKey(peer, key, when);
+};
+
+/** WAIT and --acks: whoever is counted as holding the newest write on disk does hold it there. */
+export const checkHolding = (peer: SimPeer): void => {
+  const { replica, world, origin } = peer;
+  if (replica === undefined || world.peers.some((other) => other.everLostDisk)) return;
+  const seq = replica.state.lastSeq;
+  if (seq === 0) return;
+  const counted = replica.peersHolding(seq);
+  const holding = world.peers.filter((other) => other !== peer && seqAt(other.syncedVv, origin) >= seq).length;
+  if (counted > 0) world.cover("holdersChecked");
+  if (counted > holding)
+    violate(`${peer.name} counts ${counted} peers that hold its write ${seq} on disk, ${holding} do`);
 };
 
 /** Equal vectors and equal settled horizons imply equal digests. */

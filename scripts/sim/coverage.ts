@@ -64,6 +64,8 @@ export const mustHappen: readonly string[] = [
   "purgedExpired",
   "purgedMidRun",
   "digestsCompared",
+  "holdersChecked",
+  "comparisons",
 ];
 
 export const addCoverage = (to: Coverage, from: Coverage): void => {

@@ -28,6 +28,8 @@ export interface Params {
   readonly purgeRate: number;
   readonly stallRate: number;
   readonly calmRate: number;
+  /** Power fails just when something is not on disk yet. */
+  readonly strikeRate: number;
   readonly burst: number;
   /** Turns in which more than one thing happens before ready() is taken. */
   readonly longTurnRate: number;
@@ -88,6 +90,7 @@ export const drawParams = (seed: number, random: Random, peersGiven: number): Pa
     restartRate: random.pick([0.03, 0.1, 0.4]),
     purgeRate: random.pick([0.04, 0.1]),
     stallRate: random.pick([0, 0, 0.004]),
+    strikeRate: seed % 5 !== 1 ? random.pick([0, 0.003, 0.01]) : 0,
     calmRate: random.pick([0, 0.002, 0.006]),
     burst: random.pick([8, 25, 60]),
     longTurnRate: random.pick([0, 0.3, 0.7]),
@@ -95,7 +98,7 @@ export const drawParams = (seed: number, random: Random, peersGiven: number): Pa
     clockSkewMaxMs: random.pick([500, 5000, 5000]),
     slow: random.chance(0.5) ? [random.int(peers), random.int(peers)] : undefined,
     slowRate: random.pick([0, 0.02, 0.1]),
-    lazy: random.chance(0.2) ? random.int(peers) : -1,
+    lazy: random.chance(0.4) ? random.int(peers) : -1,
     hasDeadLink: seed % 6 === 0,
     trimsAll: random.chance(0.5),
     segmentBytes: random.pick([150, 600, 4000]),

@@ -96,6 +96,10 @@ export class SimPeer {
     return Math.floor(this.world.nowMs + this.skewMs);
   }
 
+  get hasUnsynced(): boolean {
+    return this.disk.log.nextLsn > this.disk.log.syncedLsn;
+  }
+
   get isGated(): boolean {
     return this.replica?.state.gated === true;
   }

@@ -3,7 +3,7 @@
  * tombstone must go. The schedule and its rates follow the executable model of the rules, which found each of them needed.
  */
 import { stampToMs } from "../../server/replica/hybrid-clock.ts";
-import { checkAll, checkJournal, compareDigests, recountMap } from "./checks.ts";
+import { checkAll, checkHolding, checkJournal, compareDigests, recountMap } from "./checks.ts";
 import { coversAll, seqAt, violate } from "./oracle.ts";
 import type { SimPeer } from "./peer.ts";
 import { type Coverage, World, type WorldOptions } from "./world.ts";
@@ -55,6 +55,8 @@ const fault = (world: World, peer: SimPeer): void => {
   const { random, params, peers } = world;
   const kinds: ("kill" | "power" | "disk" | "backup")[] = ["kill"];
   if (params.losesPower) kinds.push("power", "power");
+  // Most telling when there is something to lose.
+  if (params.losesPower && peer.hasUnsynced) kinds.push("power", "power", "power", "power", "power", "power");
   const mayLose =
     params.losesDisks &&
     peers.some((other) => other !== peer && isUp(other) && !other.isGated) &&
@@ -190,7 +192,9 @@ const randomStep = (world: World): void => {
   if (under(0.004)) return checkAll(peer, "between steps");
   if (under(0.004)) return compareDigests(peers, (name) => world.cover(name));
   if (under(0.003)) return peer.run((replica) => replica.requestSync());
+  if (under(0.004)) return checkHolding(peer);
   if (under(params.calmRate)) return calm(world);
+  if (under(params.strikeRate)) return peer.hasUnsynced ? stop(world, peer, "power") : undefined;
   const from = random.pick(peers);
   if (from === peer || world.isStalled(from, peer)) return undefined;
   if (
@@ -279,7 +283,20 @@ const heal = (world: World): void => {
     checkJournal(peer);
   }
   compareDigests(peers, (name) => world.cover(name));
+  if (world.seed % 20 === 0) compareByKeys(world);
   checkAcked(world);
+};
+
+/** DIFF between equal peers finds nothing. */
+const compareByKeys = (world: World): void => {
+  const [a, b] = world.peers.slice(-2) as [SimPeer, SimPeer];
+  a.run((replica) => void replica.compare(b.name));
+  settle(world);
+  for (const { identical, truncated } of world.comparisons.splice(0)) {
+    if (truncated) continue;
+    world.cover("comparisons");
+    if (!identical) violate(`DIFF finds keys that differ between ${a.name} and ${b.name}`);
+  }
 };
 
 /** What a client was told is there, unless every disk that can have held it was lost. */
