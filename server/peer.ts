@@ -18,7 +18,7 @@ import { PeerHost } from "./host.ts";
 import { closeHttpServer, createHttpServer, type HealthCheck, listenHttp } from "./http.ts";
 import { infoSections } from "./info.ts";
 import { LinkOutbox } from "./link-outbox.ts";
-import { type Link, type LinkEvents, LinkFaults, PeerLinks } from "./links/index.ts";
+import { type Link, type LinkEvents, LinkFaults, type LinkTiming, PeerLinks } from "./links/index.ts";
 import { createLogger, type Logger } from "./logger.ts";
 import { Maintenance, type MaintenanceTiming } from "./maintenance.ts";
 import { TcpPort } from "./ports/tcp.ts";
@@ -49,6 +49,9 @@ export interface PeerOptions {
   readonly maintenance?: Partial<MaintenanceTiming>;
   /** Bytes after which a log segment is followed by another: the log is trimmed by whole segments. */
   readonly segmentBytes?: number;
+  readonly linkTiming?: Partial<LinkTiming>;
+  /** Milliseconds, at least 1000. */
+  readonly factIntervalMs?: number;
   readonly wallMs?: () => number;
 }
 
@@ -256,6 +259,7 @@ class Peer implements RunningPeer, LinkEvents {
 
   #newLinks(): void {
     const config = this.#config;
+    const { linkTiming } = this.#options;
     this.#links = new PeerLinks({
       name: config.name,
       incarnation: this.#replica.state.incarnation,
@@ -264,6 +268,7 @@ class Peer implements RunningPeer, LinkEvents {
       secrets: config.secrets,
       events: this,
       faults: this.#faults,
+      ...(linkTiming === undefined ? {} : { timing: linkTiming }),
       onStaleIncarnation: (newest, from) => this.#onStaleIncarnation(newest, from),
     });
     this.#links.open();
@@ -315,7 +320,7 @@ class Peer implements RunningPeer, LinkEvents {
       this.#rate.sample(this.#executor.stats.commands, performance.now());
     });
     this.#every(fsyncIntervalMs, () => {
-      const due = performance.now() - this.#lastSyncAtMs >= factIntervalMs;
+      const due = performance.now() - this.#lastSyncAtMs >= (this.#options.factIntervalMs ?? factIntervalMs);
       if (!due && (fsync === "never" || !this.#loop.unsynced)) return;
       this.#lastSyncAtMs = performance.now();
       this.#loop.requestSync();
