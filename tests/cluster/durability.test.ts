@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fill } from "../support/hammer.ts";
 import { until } from "../support/processes.ts";
-import { type RealPeer, sameEverywhere, testScale, withCluster } from "../support/real-cluster.ts";
+import { quickLinks, type RealPeer, sameEverywhere, testScale, withCluster } from "../support/real-cluster.ts";
 import type { Outcome } from "../support/resp-client.ts";
 
 const failedWith = (outcome: Outcome | undefined): string =>
@@ -96,7 +96,7 @@ test("--acks 2: NOREPLICAS while fewer than two others are linked, reads go on; 
 });
 
 test("--acks 1 with the only other peer hanging: the writer waits, the clients that read do not", async (t) => {
-  await withCluster(t, { count: 2, flags: ["--acks", "1"] }, async (cluster) => {
+  await withCluster(t, { count: 2, flags: ["--acks", "1"], peerOptions: quickLinks }, async (cluster) => {
     const [a, b] = cluster.peers as [RealPeer, RealPeer];
     await until("a write is taken", async () => (await tryToSet(a, "k", "1")).state === "acked");
     const [writer, reader] = [await a.connect(), await a.connect()];

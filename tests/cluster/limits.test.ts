@@ -138,7 +138,7 @@ test("a disk that fills up: writes are refused clearly before it is full, no ack
   await withCluster(t, { start: false }, async (cluster) => {
     const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
     // A peer refuses writes when less than 512 MiB are left.
-    const why = smallDisk(c.dataDirectory, 600);
+    const why = smallDisk(c.dataDirectory, 560);
     if (why !== undefined) return t.skip(why);
     cluster.atEnd(() => spawnSync("umount", ["-l", c.dataDirectory]));
     await Promise.all(cluster.peers.map((peer) => peer.start()));

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { unnoticed } from "../support/hammer.ts";
 import { until } from "../support/processes.ts";
-import { type RealPeer, sameEverywhere, withCluster } from "../support/real-cluster.ts";
+import { quickLinks, type RealPeer, sameEverywhere, withCluster } from "../support/real-cluster.ts";
 import type { RespClient } from "../support/resp-client.ts";
 
 const isLong = process.env["CHORUS_TEST_SCALE"] !== undefined;
@@ -42,7 +42,7 @@ test("a peer stopped by SIGSTOP beyond the links' dead time goes on where it was
 });
 
 test("a link is cut in one direction only: writes go around it, both ways; then it heals, and the other is cut", async (t) => {
-  await withCluster(t, { proxied: true }, async (cluster) => {
+  await withCluster(t, { proxied: true, peerOptions: quickLinks }, async (cluster) => {
     await cluster.linked();
     for (const [from, to] of [
       ["a", "b"],

@@ -510,4 +510,8 @@ export const seededRandom = (t: TestContext): (() => number) => {
 export const busyMaintenance = {
   maintenance: { checkpointLogBytes: 256 * 1024, checkpointIntervalMs: 300, checkpointForPurgeMs: 300 },
   segmentBytes: 64 * 1024,
+  factIntervalMs: 1000,
 };
+
+/** A link is found dead in 1.5 s rather than 5 s. */
+export const quickLinks = { linkTiming: { heartbeatIntervalMs: 300, deadAfterMs: 1500 } };
