@@ -108,7 +108,7 @@ export class MutantLab {
       command: [join(directory, "scripts/sim/worker.js")],
       first: mutant.seed ?? 1,
       count: limits.runsMax,
-      peers: 0,
+      peers: mutant.peers ?? 0,
       failuresMax: 1,
       secondsMax: limits.secondsMax,
       onReport: (report) => {

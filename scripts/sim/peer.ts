@@ -65,6 +65,8 @@ export class SimPeer {
   /** Disk lost or rolled back since the last start. */
   isLost = false;
   isRolledBack = false;
+  /** The gate must stay shut, over restarts, until the replica writes that it opens; then until that is on disk. */
+  #gate: "open" | "shut" | { readonly opensAtLsn: number } = "open";
   everLostPower = false;
   everLostDisk = false;
   backup: Backup | undefined;
@@ -135,6 +137,7 @@ export class SimPeer {
     const { replica, world } = this;
     if (replica === undefined) return;
     const ready = replica.ready();
+    this.#watchGate();
     if (ready.append.length > 0) {
       for (const record of ready.append) this.unappended.push(record);
       this.takenVv = [...this.vv];
@@ -155,6 +158,18 @@ export class SimPeer {
       const end = world.network.byId(link);
       if (end !== undefined) world.network.close(end);
     }
+  }
+
+  #watchGate(): void {
+    const state = this.replica?.state;
+    if (state === undefined) return;
+    if (this.#gate === "shut" && !state.gatedInLog) this.#gate = { opensAtLsn: state.nextLsn };
+    if (state.gated) return;
+    if (this.#gate === "shut") return violate(`${this.name} opens a gate that it has not written open`);
+    if (this.#gate !== "open" && this.disk.log.syncedLsn < this.#gate.opensAtLsn) {
+      violate(`${this.name} opens its gate before what it caught up with is on disk`);
+    }
+    this.#gate = "open";
   }
 
   append(): void {
@@ -383,6 +398,7 @@ export class SimPeer {
       if (!replica.state.gated && world.params.peers > 1)
         violate(`${this.name} lost its disk and starts without the gate`);
     }
+    if (replica.state.gated) this.#gate = "shut";
     world.say(
       () =>
         `${this.name} starts as ${this.incarnation}${replica.state.gated ? ", gated" : ""} with [${this.vv.join(" ")}]`,
@@ -424,6 +440,7 @@ export class SimPeer {
       }
     } else {
       this.everLostDisk = true;
+      this.#gate = "open";
       this.isLost = true;
       this.appendedVv = [];
       this.syncedVv = [];

@@ -192,7 +192,7 @@ const randomStep = (world: World): void => {
   if (under(0.004)) return checkAll(peer, "between steps");
   if (under(0.004)) return compareDigests(peers, (name) => world.cover(name));
   if (under(0.003)) return peer.run((replica) => replica.requestSync());
-  if (under(0.004)) return checkHolding(peer);
+  if (under(0.008)) return checkHolding(peer);
   if (under(params.calmRate)) return calm(world);
   if (under(params.strikeRate)) return peer.hasUnsynced ? stop(world, peer, "power") : undefined;
   const from = random.pick(peers);
@@ -357,11 +357,14 @@ const purgeAll = (world: World): void => {
 const restartAll = (world: World): void => {
   for (const peer of world.peers) {
     const before = [...peer.vv];
+    while (peer.pendingWrites.length > 0) peer.writePending();
     stop(world, peer, "kill");
     peer.start();
     if (!before.every((seq, origin) => seq === seqAt(peer.vv, origin)))
       violate(`${peer.name} comes back with another vector`);
     recountMap(peer, "the last start");
+    const dead = deadKey(peer);
+    if (dead !== undefined) violate(`the purged cell of ${dead} comes back at ${peer.name}`);
   }
 };
 
@@ -373,7 +376,7 @@ export const runSeed = (options: WorldOptions): Coverage => {
   for (; world.step < params.steps; world.step++) randomStep(world);
   heal(world);
   purgeAll(world);
-  if (world.random.chance(0.3)) restartAll(world);
+  restartAll(world);
   for (const peer of peers) world.gather(peer);
   world.cover("origins", world.history.ids.length);
   return world.coverage;
