@@ -398,7 +398,9 @@ export class SimPeer {
       if (!replica.state.gated && world.params.peers > 1)
         violate(`${this.name} lost its disk and starts without the gate`);
     }
+    // What was recovered is on disk, the record that opened the gate too.
     if (replica.state.gated) this.#gate = "shut";
+    else if (this.#gate !== "shut") this.#gate = "open";
     world.say(
       () =>
         `${this.name} starts as ${this.incarnation}${replica.state.gated ? ", gated" : ""} with [${this.vv.join(" ")}]`,
