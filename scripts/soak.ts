@@ -157,7 +157,8 @@ class LoadClient {
     if (dice < 0.45) oracle.count(await client.send("GET", key));
     else if (dice < 0.5) oracle.count(await client.send("MGET", key, `${key}x`, "counter:0"));
     else if (dice < 0.7) oracle.count(await client.send("SET", key, `${this.#id}:${this.#serial++}`.padEnd(64, ".")));
-    else if (dice < 0.75) oracle.count(await client.send("SET", `${key}:short`, "v", "PX", 2000 + Math.floor(dice * 10_000)));
+    else if (dice < 0.75)
+      oracle.count(await client.send("SET", `${key}:short`, "v", "PX", 2000 + Math.floor(dice * 10_000)));
     else if (dice < 0.8) oracle.count(await client.send("DEL", key));
     else if (dice < 0.82) await this.#exec(client, key);
     else if (dice < 0.9) await this.#increment(client);

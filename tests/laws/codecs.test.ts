@@ -254,7 +254,7 @@ test("a checkpoint gives back vector, contexts, floor, cells and conflicts", () 
 // ---- hostile bytes ----------------------------------------------------------------------------------------------------
 
 /** Longer than any of this may take, shorter than a loop over a claimed count would. */
-const slowMs = 250;
+const slowMs = 10_000;
 
 const faultOrFine = (decode: () => unknown, hex: () => string): void => {
   const startedMs = performance.now();
