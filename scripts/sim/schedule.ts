@@ -39,7 +39,7 @@ const refused = (world: World, peer: SimPeer, by: SimPeer): boolean => {
   return true;
 };
 
-const stop = (world: World, peer: SimPeer, kind: "kill" | "power" | "disk" | "backup"): void => {
+const stop = (world: World, peer: SimPeer, kind: Fault): void => {
   const { random, network, peers } = world;
   world.gather(peer);
   network.died(peer, peers, keepSome(world));
@@ -51,29 +51,34 @@ const stop = (world: World, peer: SimPeer, kind: "kill" | "power" | "disk" | "ba
   }
 };
 
+type Fault = "kill" | "power" | "disk" | "backup";
+
+/** One disk at a time may be lost or rolled back, while somebody else still serves. */
+const mayLoseDisk = ({ params, peers }: World, peer: SimPeer): boolean =>
+  params.losesDisks &&
+  peers.some((other) => other !== peer && isUp(other) && !other.isGated) &&
+  !peers.some((other) => other.isGated || other.isLost);
+
+/** The others have purged since what the backup still has: putting it back is most telling. */
+const isBackupOld = ({ peers }: World, { backup }: SimPeer): boolean =>
+  backup !== undefined && peers.some((other) => isUp(other) && !coversAll(backup.vv, other.floor()));
+
+const loseDisk = (world: World, peer: SimPeer, kind: "disk" | "backup"): void => {
+  stop(world, peer, kind);
+  // The others trim what only the lost disk would have needed.
+  if (world.random.chance(0.7)) for (const other of world.peers) if (isUp(other)) other.trim(true);
+};
+
 const fault = (world: World, peer: SimPeer): void => {
-  const { random, params, peers } = world;
-  const kinds: ("kill" | "power" | "disk" | "backup")[] = ["kill"];
+  const { random, params } = world;
+  const kinds: Fault[] = ["kill"];
   if (params.losesPower) kinds.push("power", "power");
   // Most telling when there is something to lose.
   if (params.losesPower && peer.hasUnsynced) kinds.push("power", "power", "power", "power", "power", "power");
-  const mayLose =
-    params.losesDisks &&
-    peers.some((other) => other !== peer && isUp(other) && !other.isGated) &&
-    !peers.some((other) => other.isGated || other.isLost);
-  if (mayLose) {
-    kinds.push("disk");
-    // Most telling when the others have purged since what the backup still has.
-    const { backup } = peer;
-    if (backup !== undefined && peers.some((other) => isUp(other) && !coversAll(backup.vv, other.floor()))) {
-      for (let weight = 0; weight < 8; weight++) kinds.push("backup");
-    }
-  }
+  if (mayLoseDisk(world, peer)) kinds.push("disk");
   const kind = random.pick(kinds);
-  stop(world, peer, kind);
-  // The others trim what only the lost disk would have needed.
-  if ((kind === "disk" || kind === "backup") && random.chance(0.7))
-    for (const other of peers) if (isUp(other)) other.trim(true);
+  if (kind === "disk" || kind === "backup") loseDisk(world, peer, kind);
+  else stop(world, peer, kind);
 };
 
 /** A quiet moment, in which most peers hear most facts, make checkpoints and purge: else purging hardly gets that far. */
@@ -194,6 +199,10 @@ const randomStep = (world: World): void => {
   if (under(0.003)) return peer.run((replica) => replica.requestSync());
   if (under(0.008)) return checkHolding(peer);
   if (under(params.calmRate)) return calm(world);
+  if (under(params.losesDisks ? 0.004 : 0)) {
+    if (isBackupOld(world, peer) && mayLoseDisk(world, peer)) loseDisk(world, peer, "backup");
+    return undefined;
+  }
   if (under(params.strikeRate)) return peer.hasUnsynced ? stop(world, peer, "power") : undefined;
   const from = random.pick(peers);
   if (from === peer || world.isStalled(from, peer)) return undefined;
