@@ -78,6 +78,8 @@ export class SimPeer {
   takenVv: readonly number[] = [];
   appendedVv: readonly number[] = [];
   syncedVv: readonly number[] = [];
+  /** All that was ever used as stable here, by global numbers. */
+  purgedVv: number[] = [];
   /** The vector right after the newest transfer this disk knows: what came by it was not applied op by op. */
   installedVv: readonly number[] = [];
   lastStamp = 0;
@@ -312,8 +314,17 @@ export class SimPeer {
   purgeStep(): void {
     this.run((replica) => {
       if (replica.purger.pending === 0 && !replica.purger.begin()) return;
+      this.#notePurgeable(replica.state.purgeable);
       this.#store(replica.purger.slice(this.world.params.purgeCount), false);
       checkAll(this, "purge");
+    });
+  }
+
+  #notePurgeable(purgeable: readonly number[]): void {
+    purgeable.forEach((seq, number) => {
+      const origin = this.toGlobal[number] as number;
+      while (this.purgedVv.length <= origin) this.purgedVv.push(0);
+      this.purgedVv[origin] = Math.max(seq, this.purgedVv[origin] as number);
     });
   }
 
@@ -325,18 +336,6 @@ export class SimPeer {
     disk.trimNow(whole || world.params.trimsAll ? limit : first + world.random.int(Math.max(0, limit - first) + 1));
     if (disk.log.firstLsn > first) world.say(() => `${this.name} trims its log to ${disk.log.firstLsn}`);
     if (disk.log.firstLsn > first) this.run(() => replica.logTrimmed(disk.log.firstLsn));
-  }
-
-  /** By global numbers: the join of every stable vector used for purging. */
-  floor(): number[] {
-    const floor: number[] = [];
-    this.replica?.state.floor.forEach((seq, number) => {
-      const origin = this.toGlobal[number];
-      if (origin === undefined) return;
-      while (floor.length <= origin) floor.push(0);
-      floor[origin] = seq;
-    });
-    return floor;
   }
 
   takeBackup(): void {
@@ -442,6 +441,7 @@ export class SimPeer {
       }
     } else {
       this.everLostDisk = true;
+      this.purgedVv = [];
       this.#gate = "open";
       this.isLost = true;
       this.appendedVv = [];

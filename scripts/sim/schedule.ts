@@ -7,7 +7,7 @@ import { checkAll, checkHolding, checkJournal, compareDigests, recountMap } from
 import { coversAll, seqAt, violate } from "./oracle.ts";
 import type { SimPeer } from "./peer.ts";
 import { type Coverage, World, type WorldOptions } from "./world.ts";
-import { write } from "./writes.ts";
+import { flush, write } from "./writes.ts";
 
 const isUp = (peer: SimPeer): boolean => peer.replica !== undefined;
 
@@ -61,7 +61,7 @@ const mayLoseDisk = ({ params, peers }: World, peer: SimPeer): boolean =>
 
 /** The others have purged since what the backup still has: putting it back is most telling. */
 const isBackupOld = ({ peers }: World, { backup }: SimPeer): boolean =>
-  backup !== undefined && peers.some((other) => isUp(other) && !coversAll(backup.vv, other.floor()));
+  backup !== undefined && peers.some((other) => isUp(other) && !coversAll(backup.vv, other.purgedVv));
 
 const loseDisk = (world: World, peer: SimPeer, kind: "disk" | "backup"): void => {
   stop(world, peer, kind);
@@ -82,12 +82,12 @@ const fault = (world: World, peer: SimPeer): void => {
 };
 
 /** A quiet moment, in which most peers hear most facts, make checkpoints and purge: else purging hardly gets that far. */
-const calm = (world: World): void => {
+const calm = (world: World, skipRate = 0.1): void => {
   const { random, peers, network } = world;
   world.cover("calms");
   for (let round = 0; round < 3; round++) {
     for (const peer of peers) {
-      if (random.chance(0.1)) continue;
+      if (random.chance(skipRate)) continue;
       peer.syncEnd();
       peer.syncBegin();
       peer.syncEnd();
@@ -101,13 +101,24 @@ const calm = (world: World): void => {
     }
   }
   for (const peer of peers) {
-    if (!isUp(peer) || random.chance(0.2)) continue;
+    if (!isUp(peer) || random.chance(2 * skipRate)) continue;
     peer.wholeCheckpoint();
     const purged = peer.replica?.state.counts["purged"] ?? 0;
     for (let count = 0; count < 20; count++) peer.purgeStep();
     world.cover("purgedMidRun", (peer.replica?.state.counts["purged"] ?? 0) - purged);
     if (random.chance(0.3)) peer.trim(true);
   }
+};
+
+/** A backup, deletes, a purge of what was deleted, and the backup put back: nothing of it may return to the others. */
+const restoreAfterPurge = (world: World, peer: SimPeer): void => {
+  if (!mayLoseDisk(world, peer)) return;
+  peer.takeBackup();
+  calm(world, 0);
+  flush(world.random.pick(world.peers));
+  calm(world, 0);
+  calm(world, 0);
+  if (isBackupOld(world, peer) && mayLoseDisk(world, peer)) loseDisk(world, peer, "backup");
 };
 
 const randomStep = (world: World): void => {
@@ -199,6 +210,7 @@ const randomStep = (world: World): void => {
   if (under(0.003)) return peer.run((replica) => replica.requestSync());
   if (under(0.008)) return checkHolding(peer);
   if (under(params.calmRate)) return calm(world);
+  if (under(params.calmRate / 4)) return restoreAfterPurge(world, peer);
   if (under(params.losesDisks ? 0.004 : 0)) {
     if (isBackupOld(world, peer) && mayLoseDisk(world, peer)) loseDisk(world, peer, "backup");
     return undefined;

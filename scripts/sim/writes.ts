@@ -130,16 +130,13 @@ export const write = (peer: SimPeer, deletes: boolean): void => {
   const { world } = peer;
   const { random, params } = world;
   if (peer.isGated) return;
+  if (random.chance(0.02)) return flush(peer);
   peer.needHeadroom();
-  if (peer.isGated) return;
   peer.run((replica) => {
     observe(peer, "before a write");
     replica.keyspace.begin(peer.wallMs);
     const exec = new Exec(peer, replica);
-    if (random.chance(0.02)) {
-      for (const key of params.keys) exec.delete(key);
-      world.cover("flushes");
-    } else if (random.chance(0.04) && replica.state.journal.count > 0) {
+    if (random.chance(0.04) && replica.state.journal.count > 0) {
       exec.restore(random.pick(replica.conflicts(undefined)).id);
     } else {
       for (let count = 1 + random.int(3); count > 0; count--) writeOne(peer, exec, deletes);
@@ -147,6 +144,21 @@ export const write = (peer: SimPeer, deletes: boolean): void => {
     exec.end();
     observe(peer, "a write");
     if (random.chance(0.1)) checkAll(peer, "a write");
+  });
+};
+
+/** Deletes all that is there. */
+export const flush = (peer: SimPeer): void => {
+  if (peer.isGated) return;
+  peer.needHeadroom();
+  peer.run((replica) => {
+    observe(peer, "before a flush");
+    replica.keyspace.begin(peer.wallMs);
+    const exec = new Exec(peer, replica);
+    for (const key of peer.world.params.keys) exec.delete(key);
+    exec.end();
+    observe(peer, "a flush");
+    peer.world.cover("flushes");
   });
 };
 

@@ -31,6 +31,11 @@ const dirtyFlag = 1;
 const candidateFlag = 2;
 const liveFlag = 4;
 const deadFlag = 8;
+/** What is held is a CounterCell. */
+const counterFlag = 16;
+const flagsMask = 127;
+/** Above the flags: the length of a plain value, so that replacing it need not look at it. 25 bits. */
+const lengthShift = 7;
 
 /** The expiry horizon moves in steps of this many ms, so that peers meet at equal ones. */
 export const horizonStepMs = 10_000;
@@ -42,7 +47,7 @@ const cellOverheadBytes = 120;
  * One record of 32 bytes a slot, in one buffer: a write touches one cache line of it, where a column per part would touch
  * five. Profiled: with 100,000 keys and three peers on two cores the misses of separate columns cost about a fifth of a SET.
  *
- *     f64 stamp | f64 seq | u32 hash lane 1 | u32 hash lane 2 | u32 origin | u32 flags
+ *     f64 stamp | f64 seq | u32 hash lane 1 | u32 hash lane 2 | u32 origin | u32 flags, value length
  */
 const realsPerSlot = 4;
 const wordsPerSlot = 8;
@@ -69,8 +74,8 @@ class Page {
 
 class Shard {
   readonly slots = new SlotTable();
-  keys: (string | undefined)[] = [];
-  held: Held[] = [];
+  /** Key and held side by side: whoever looks at the one nearly always looks at the other. */
+  readonly pairs: (string | Held)[] = [];
   capacity = 0;
   readonly pages: Page[] = [];
   /** Only once a key of this shard has an expiry. */
@@ -82,12 +87,32 @@ class Shard {
   /** How many slots carry the dirty flag. Found again by a walk over the flags: a list would cost 8 bytes a write. */
   dirtyCount = 0;
 
+  key(slot: number): string {
+    return this.pairs[slot * 2] as string;
+  }
+
+  held(slot: number): Held {
+    return this.pairs[slot * 2 + 1];
+  }
+
+  /** Puts `held` in place, and into the record what it is. */
+  hold(slot: number, held: Held): void {
+    this.pairs[slot * 2 + 1] = held;
+    const { words } = this.page(slot);
+    const word = (slot & pageMask) * wordsPerSlot + flagsWord;
+    const flags = (words[word] as number) & flagsMask & ~counterFlag;
+    words[word] =
+      flags | (held instanceof CounterCell ? counterFlag : typeof held === "string" ? held.length << lengthShift : 0);
+  }
+
   flags(slot: number): number {
-    return this.page(slot).words[(slot & pageMask) * wordsPerSlot + flagsWord] as number;
+    return (this.page(slot).words[(slot & pageMask) * wordsPerSlot + flagsWord] as number) & flagsMask;
   }
 
   setFlags(slot: number, flags: number): void {
-    this.page(slot).words[(slot & pageMask) * wordsPerSlot + flagsWord] = flags;
+    const { words } = this.page(slot);
+    const word = (slot & pageMask) * wordsPerSlot + flagsWord;
+    words[word] = ((words[word] as number) & ~flagsMask) | flags;
   }
 
   page(slot: number): Page {
@@ -179,7 +204,7 @@ export class CellMap {
     this.#keyHash = hash;
     const shardNumber = hash & shardMask;
     const shard = this.#shards[shardNumber] as Shard;
-    const slot = shard.slots.find(hash, key, shard.keys);
+    const slot = shard.slots.find(hash, key, shard.pairs);
     this.#keyHashRef = slot < 0 ? -1 : slot * shardCount + shardNumber;
     return this.#keyHashRef;
   }
@@ -193,11 +218,11 @@ export class CellMap {
   }
 
   keyAt(ref: CellRef): string {
-    return this.#shard(ref).keys[ref >>> shardBits] as string;
+    return this.#shard(ref).key(ref >>> shardBits);
   }
 
   heldAt(ref: CellRef): string | null | CounterCell {
-    return this.#shard(ref).held[ref >>> shardBits] as string | null | CounterCell;
+    return this.#shard(ref).held(ref >>> shardBits) as string | null | CounterCell;
   }
 
   /** The base's value: undefined when there is no base. */
@@ -260,9 +285,9 @@ export class CellMap {
       this.#shards[shardNumber] = shard;
     }
     const slot = shard.allocate();
-    shard.keys[slot] = key;
-    shard.slots.insert(this.#keyHash, slot, shard.keys);
-    shard.held[slot] = undefined;
+    shard.pairs[slot * 2] = key;
+    shard.hold(slot, undefined);
+    shard.slots.insert(this.#keyHash, slot, shard.pairs);
     shard.page(slot).reals[(slot & pageMask) * realsPerSlot] = 0;
     shard.page(slot).reals[(slot & pageMask) * realsPerSlot + seqReal] = 0;
     shard.page(slot).words[(slot & pageMask) * wordsPerSlot + originWord] = 0;
@@ -286,39 +311,58 @@ export class CellMap {
   ): void {
     const shard = this.#shard(ref);
     const slot = ref >>> shardBits;
-    const held = shard.held[slot];
-    if (typeof held === "string") this.bytes -= held.length;
-    if (held instanceof CounterCell) this.bytes -= counterBytes(held);
-    const totals = held instanceof CounterCell ? held.totals : [];
-    if (totals.length > 0 || observed.length > 0) {
-      const counter = new CounterCell(value, observed, totals);
-      this.bytes += counterBytes(counter);
-      shard.held[slot] = counter;
-    } else {
-      shard.held[slot] = value;
-      if (value !== null) this.bytes += value.length;
-    }
     const { reals, words } = shard.page(slot);
+    const word = (slot & pageMask) * wordsPerSlot;
+    const packed = words[word + flagsWord] as number;
+    if ((packed & counterFlag) === 0 && observed.length === 0) {
+      // A plain value for a plain value: what is replaced is not looked at, for it lies in memory long unused.
+      const length = value === null ? 0 : value.length;
+      this.bytes += length - (packed >>> lengthShift);
+      words[word + flagsWord] = (packed & flagsMask) | (length << lengthShift);
+      shard.pairs[slot * 2 + 1] = value;
+    } else {
+      this.#replaceCounted(shard, slot, value, observed);
+    }
     const real = (slot & pageMask) * realsPerSlot;
     reals[real] = stamp;
     reals[real + seqReal] = seq;
-    words[(slot & pageMask) * wordsPerSlot + originWord] = origin;
+    words[word + originWord] = origin;
     const hadExpiry = shard.expiryOf(slot) !== 0;
     if (hadExpiry !== (expiresAtMs !== 0)) this.withExpiryCount += hadExpiry ? -1 : 1;
     if (hadExpiry || expiresAtMs !== 0) shard.setExpiry(slot, expiresAtMs);
     this.refresh(ref);
   }
 
+  #replaceCounted(shard: Shard, slot: number, value: string | null, observed: readonly Observed[]): void {
+    const held = shard.held(slot);
+    if (typeof held === "string") this.bytes -= held.length;
+    if (held instanceof CounterCell) this.bytes -= counterBytes(held);
+    const totals = held instanceof CounterCell ? held.totals : [];
+    if (totals.length > 0 || observed.length > 0) {
+      const counter = new CounterCell(value, observed, totals);
+      this.bytes += counterBytes(counter);
+      shard.hold(slot, counter);
+    } else {
+      shard.hold(slot, value);
+      if (value !== null) this.bytes += value.length;
+    }
+  }
+
+  /** Whether the cell was counted: false spares a look at what it holds. */
+  isCounter(ref: CellRef): boolean {
+    return (this.#shard(ref).flags(ref >>> shardBits) & counterFlag) !== 0;
+  }
+
   /** The counter of a cell, made if the cell is plain. The caller changes it, then calls refresh(). */
   counterAt(ref: CellRef): CounterCell {
     const shard = this.#shard(ref);
     const slot = ref >>> shardBits;
-    const held = shard.held[slot];
+    const held = shard.held(slot);
     if (held instanceof CounterCell) return held;
     const counter = new CounterCell(held, [], []);
     if (typeof held === "string") this.bytes -= held.length;
     this.bytes += counterBytes(counter);
-    shard.held[slot] = counter;
+    shard.hold(slot, counter);
     return counter;
   }
 
@@ -350,12 +394,12 @@ export class CellMap {
   simplify(ref: CellRef): void {
     const shard = this.#shard(ref);
     const slot = ref >>> shardBits;
-    const held = shard.held[slot];
+    const held = shard.held(slot);
     if (!(held instanceof CounterCell) || held.totals.length > 0 || held.observed.length > 0) return;
     if (held.base === undefined) return;
     this.bytes -= counterBytes(held);
     if (held.base !== null) this.bytes += held.base.length;
-    shard.held[slot] = held.base;
+    shard.hold(slot, held.base);
   }
 
   /** Loads a cell as it was stored: recovery. */
@@ -387,12 +431,12 @@ export class CellMap {
   remove(ref: CellRef): void {
     const shard = this.#shard(ref);
     const slot = ref >>> shardBits;
-    const key = shard.keys[slot] as string;
+    const key = shard.key(slot);
     this.#unhash(shard, slot, ref);
-    shard.slots.remove(this.#hashAt(ref), slot, shard.keys);
+    shard.slots.remove(this.#hashAt(ref), slot, shard.pairs);
     this.#markClean(ref);
     if (ref === this.#keyHashRef) this.#keyHashRef = -1;
-    const held = shard.held[slot];
+    const held = shard.held(slot);
     if (typeof held === "string") this.bytes -= held.length;
     if (held instanceof CounterCell) this.bytes -= counterBytes(held);
     if ((shard.flags(slot) & deadFlag) !== 0) {
@@ -406,8 +450,8 @@ export class CellMap {
     if (shard.expirySteps !== undefined) shard.expirySteps[slot] = 0;
     this.bytes -= key.length + cellOverheadBytes;
     this.cellCount--;
-    shard.keys[slot] = undefined;
-    shard.held[slot] = undefined;
+    shard.pairs[slot * 2] = undefined;
+    shard.hold(slot, undefined);
     shard.setFlags(slot, 0);
     shard.free.push(slot);
   }
@@ -434,15 +478,17 @@ export class CellMap {
     const bucket = bucketOf(keyHash);
     const { reals, words } = shard.page(slot);
     const word = (slot & pageMask) * wordsPerSlot;
-    let flags = words[word + flagsWord] as number;
+    const packed = words[word + flagsWord] as number;
+    let flags = packed & flagsMask;
     if ((flags & liveFlag) !== 0) {
       this.digest.subtract(bucket, words[word + hash1Word] as number, words[word + hash2Word] as number);
       this.liveCount--;
       flags &= ~liveFlag;
     }
-    const held = shard.held[slot];
+    const held = shard.held(slot);
+    const counter = (flags & counterFlag) === 0 ? undefined : (held as CounterCell);
     const expiresAtMs = shard.expiryOf(slot);
-    const value = held instanceof CounterCell ? held.base : held;
+    const value = counter === undefined ? held : counter.base;
     let live = false;
     let first = 0;
     let second = 0;
@@ -461,9 +507,9 @@ export class CellMap {
       second = lanes.second;
       live = true;
     }
-    if (held instanceof CounterCell) {
-      for (const total of held.totals) {
-        const amount = unobservedAmount(held, total, this.#horizonMs);
+    if (counter !== undefined) {
+      for (const total of counter.totals) {
+        const amount = unobservedAmount(counter, total, this.#horizonMs);
         if (amount === undefined) continue;
         hashTotal(
           total.first,
@@ -489,7 +535,7 @@ export class CellMap {
       this.tombstoneCount += dead ? 1 : -1;
       this.tombstoneBytes += (dead ? 1 : -1) * (this.keyAt(ref).length + cellOverheadBytes);
     }
-    if ((value === null || held instanceof CounterCell) && (flags & candidateFlag) === 0) {
+    if ((value === null || counter !== undefined) && (flags & candidateFlag) === 0) {
       flags |= candidateFlag;
       this.#candidates.push(ref);
     }
@@ -497,10 +543,10 @@ export class CellMap {
       flags |= dirtyFlag;
       shard.dirtyCount++;
     }
-    words[word + flagsWord] = flags;
+    words[word + flagsWord] = (packed & ~flagsMask) | flags;
     if (expiresAtMs !== 0) this.#registerExpiry(shard, slot, ref, expiresAtMs);
-    if (held instanceof CounterCell) {
-      for (const total of held.totals) if (total.expiresAtMs !== 0) this.#listExpiry(ref, total.expiresAtMs);
+    if (counter !== undefined) {
+      for (const total of counter.totals) if (total.expiresAtMs !== 0) this.#listExpiry(ref, total.expiresAtMs);
     }
   }
 
@@ -558,7 +604,7 @@ export class CellMap {
     for (let count = 0; count < countMax && this.#crossing.length > 0; count++) {
       const ref = this.#crossing.pop() as CellRef;
       const shard = this.#shard(ref);
-      if (shard.held[ref >>> shardBits] === undefined) continue;
+      if (shard.held(ref >>> shardBits) === undefined) continue;
       const wasDirty = (shard.flags(ref >>> shardBits) & dirtyFlag) !== 0;
       this.refresh(ref);
       if (!wasDirty) {
@@ -580,7 +626,7 @@ export class CellMap {
   checkCandidate(ref: CellRef): boolean {
     const shard = this.#shard(ref);
     const slot = ref >>> shardBits;
-    if (shard.held[slot] === undefined) return false;
+    if (shard.held(slot) === undefined) return false;
     const flags = shard.flags(slot);
     if ((flags & candidateFlag) === 0) return false;
     shard.setFlags(slot, flags & ~candidateFlag);
@@ -620,7 +666,7 @@ export class CellMap {
     const shard = this.#shard(ref);
     const slot = ref >>> shardBits;
     const flags = shard.flags(slot);
-    if ((flags & dirtyFlag) !== 0 || shard.held[slot] === undefined) return;
+    if ((flags & dirtyFlag) !== 0 || shard.held(slot) === undefined) return;
     shard.setFlags(slot, flags | dirtyFlag);
     shard.dirtyCount++;
   }
@@ -641,7 +687,7 @@ export class CellMap {
         if (count >= countMax) return shardNumber * 4294967296 + slot;
         count++;
         const here = slot++;
-        if (shard.held[here] !== undefined && visit(here * shardCount + shardNumber)) {
+        if (shard.held(here) !== undefined && visit(here * shardCount + shardNumber)) {
           return shardNumber * 4294967296 + slot;
         }
       }
@@ -662,7 +708,7 @@ export class CellMap {
       const first = Math.floor(within * shard.used);
       for (let step = 0; step < shard.used; step++) {
         const slot = (first + step) % shard.used;
-        if (shard.held[slot] !== undefined) return slot * shardCount + shardNumber;
+        if (shard.held(slot) !== undefined) return slot * shardCount + shardNumber;
       }
     }
     return -1;

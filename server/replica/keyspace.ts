@@ -207,6 +207,7 @@ export class ReplicaKeyspace {
   }
 
   #observedAt(ref: CellRef): readonly Observed[] {
+    if (!this.#state.map.isCounter(ref)) return nothingObserved;
     const held = this.#state.map.heldAt(ref);
     if (!(held instanceof CounterCell) || held.totals.length === 0) return nothingObserved;
     return held.totals.map(({ origin, first, seq, sum }) => ({ origin, first, seq, sum }));

@@ -71,25 +71,15 @@ const applyWrite = (
     map.putBase(ref, value, stamp, origin, seq, expiresAtMs, observed);
     return;
   }
-  const base = map.baseAt(ref);
-  if (base === undefined || map.beats(ref, stamp, origin, seq)) {
-    if (
-      base !== undefined &&
-      base !== value &&
-      isConcurrent(state, map.originAt(ref), map.seqAt(ref), origin, context)
-    ) {
-      recordConflict(state, key, sideAt(state, ref), {
-        value: value ?? undefined,
-        stamp,
-        dot: state.dotText(origin, seq),
-        expiresAtMs,
-      });
-    }
-    map.putBase(ref, value, stamp, origin, seq, expiresAtMs, observed);
-  } else if (base !== value && isConcurrent(state, map.originAt(ref), map.seqAt(ref), origin, context)) {
-    const loser = { value: value ?? undefined, stamp, dot: state.dotText(origin, seq), expiresAtMs };
-    recordConflict(state, key, loser, sideAt(state, ref));
+  const hasBase = !map.isCounter(ref) || map.baseAt(ref) !== undefined;
+  const wins = !hasBase || map.beats(ref, stamp, origin, seq);
+  // The base's value is looked at only when the two did not know of each other, which is rare.
+  if (hasBase && isConcurrent(state, map.originAt(ref), map.seqAt(ref), origin, context) && map.baseAt(ref) !== value) {
+    const arriving = { value: value ?? undefined, stamp, dot: state.dotText(origin, seq), expiresAtMs };
+    if (wins) recordConflict(state, key, sideAt(state, ref), arriving);
+    else recordConflict(state, key, arriving, sideAt(state, ref));
   }
+  if (wins) map.putBase(ref, value, stamp, origin, seq, expiresAtMs, observed);
   if (map.originAt(ref) === origin && map.seqAt(ref) === seq) dropCoveredTotals(state, ref, origin, seq, context);
 };
 
@@ -117,6 +107,7 @@ const dropCoveredTotals = (
   seq: number,
   context: ReadonlyVersionVector,
 ): void => {
+  if (!state.map.isCounter(ref)) return;
   const held = state.map.heldAt(ref);
   if (!(held instanceof CounterCell) || held.totals.length === 0) return;
   const kept = held.totals.filter((total) => {

@@ -17,13 +17,16 @@ const entriesInitial = 16;
 
 export const keyHashSeed = 0x811c9dc5;
 
+/** A shard's cells: the key of slot n at 2n, what is held under it at 2n + 1. */
+export type Pairs = readonly unknown[];
+
 export class SlotTable {
   #entries = new Uint32Array(entriesInitial);
   #mask = entriesInitial - 1;
   #count = 0;
 
-  /** -1 when there is none. `keys` is the shard's key column. */
-  find(hash: number, key: string, keys: readonly (string | undefined)[]): number {
+  /** -1 when there is none. */
+  find(hash: number, key: string, pairs: Pairs): number {
     const entries = this.#entries;
     const mask = this.#mask;
     const fingerprint = hash >>> 22;
@@ -32,14 +35,14 @@ export class SlotTable {
       if (entry === 0) return -1;
       if (entry >>> 22 !== fingerprint) continue;
       const slot = (entry & slotMask) - 1;
-      if (keys[slot] === key) return slot;
+      if (pairs[slot * 2] === key) return slot;
     }
   }
 
-  /** The key must not be there. `keys` must hold the keys of all slots in the table. */
-  insert(hash: number, slot: number, keys: readonly (string | undefined)[]): void {
+  /** The key must not be there. `pairs` must hold the keys of all slots in the table. */
+  insert(hash: number, slot: number, pairs: Pairs): void {
     invariant(slot <= slotsMax, "a shard has at most 4 million slots");
-    if (this.#count * 4 >= this.#entries.length * 3) this.#grow(keys);
+    if (this.#count * 4 >= this.#entries.length * 3) this.#grow(pairs);
     this.#place(hash, slot);
     this.#count++;
   }
@@ -50,19 +53,19 @@ export class SlotTable {
     this.#entries[at] = ((hash >>> 22) << 22) | (slot + 1);
   }
 
-  #grow(keys: readonly (string | undefined)[]): void {
+  #grow(pairs: Pairs): void {
     const old = this.#entries;
     this.#entries = new Uint32Array(old.length * 2);
     this.#mask = this.#entries.length - 1;
     for (const entry of old) {
       if (entry === 0) continue;
       const slot = (entry & slotMask) - 1;
-      this.#place(hashText(keys[slot] as string, keyHashSeed), slot);
+      this.#place(hashText(pairs[slot * 2] as string, keyHashSeed), slot);
     }
   }
 
-  /** The slot must be in the table, and its key still in `keys`. */
-  remove(hash: number, slot: number, keys: readonly (string | undefined)[]): void {
+  /** The slot must be in the table, and its key still in `pairs`. */
+  remove(hash: number, slot: number, pairs: Pairs): void {
     const entries = this.#entries;
     const mask = this.#mask;
     let hole = (hash >>> shardBits) & mask;
@@ -73,7 +76,7 @@ export class SlotTable {
     // Entries after the hole move back into it unless that would put them before their home.
     for (let at = (hole + 1) & mask; entries[at] !== 0; at = (at + 1) & mask) {
       const entry = entries[at] as number;
-      const home = (hashText(keys[(entry & slotMask) - 1] as string, keyHashSeed) >>> shardBits) & mask;
+      const home = (hashText(pairs[((entry & slotMask) - 1) * 2] as string, keyHashSeed) >>> shardBits) & mask;
       if (((at - home) & mask) < ((at - hole) & mask)) continue;
       entries[hole] = entry;
       hole = at;
