@@ -128,7 +128,7 @@ class Exec {
 /** One command or EXEC at a random peer. `deletes`: a quiet time, in which mostly deletes come. */
 export const write = (peer: SimPeer, deletes: boolean): void => {
   const { world } = peer;
-  const { random, params } = world;
+  const { random } = world;
   if (peer.isGated) return;
   if (random.chance(0.02)) return flush(peer);
   peer.needHeadroom();
