@@ -36,6 +36,7 @@ const intervalMs = 250;
 const purgePerSlice = 1024;
 /** Pause between slices: at 256 KiB a slice this writes at most about 50 MB/s and leaves the loop to clients. */
 const betweenSlicesMs = 2;
+const betweenSlicesInTransferMs = 25;
 
 export class Maintenance {
   readonly #options: MaintenanceOptions;
@@ -111,7 +112,8 @@ export class Maintenance {
       // A cell may show ops that are only in the log's unsynced tail.
       await loop.flushAndSync();
       await storage.checkpoint.write(entries);
-      await pause(betweenSlicesMs);
+      // A transfer comes first: somebody waits for it, and for a checkpoint nobody does.
+      await pause(replica.scanning().length > 0 ? betweenSlicesInTransferMs : betweenSlicesMs);
       if (this.#stopped) return;
     }
     await loop.flushAndSync();

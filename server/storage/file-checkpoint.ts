@@ -135,9 +135,14 @@ export class FileCheckpoint implements Checkpoint {
     try {
       const iterator = this.#level.iterator({ ...range, highWaterMarkBytes: checkpointBatchBytes });
       try {
+        // One batch ahead: LevelDB reads on another thread while the caller takes in what came.
+        let ahead = iterator.nextv(checkpointBatchEntries);
         for (;;) {
-          const stored = await iterator.nextv(checkpointBatchEntries);
+          const stored = await ahead;
           if (stored.length === 0) return;
+          ahead = iterator.nextv(checkpointBatchEntries);
+          // Awaited in the next round or at the close; until then its failure is nobody's surprise.
+          ahead.catch(() => undefined);
           const batch: [Uint8Array, Uint8Array][] = [];
           for (const [key, value] of stored) {
             if (key[0] === 0 && formatKey.equals(key)) continue;
