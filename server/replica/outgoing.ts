@@ -109,6 +109,13 @@ export class OutgoingStreams {
     if (out.mode !== "scan" || link.blocked) return;
     const state = this.#state;
     state.seal();
+    if (!out.full && !covers(out.have, state.floor)) {
+      // Something the receiver does not know of was purged since the scan began, and perhaps before the scan came to it:
+      // only a full transfer tells that it is gone. The new beginning replaces the old one over there.
+      state.count("transfersBegunAnew");
+      link.out = { mode: "idle" };
+      return this.startStream(link, link.told);
+    }
     const { map } = state;
     const bundle = new CellBundleWriter(state.origins);
     const next = map.walk(out.position, 4096, (ref) => {
