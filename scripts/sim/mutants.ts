@@ -238,6 +238,16 @@ const transfers: readonly Mutant[] = [
     "const full = !covers(have, state.floor);",
     "const full = false;",
   ),
+  {
+    ...core(
+      "judged-once",
+      "whether a transfer must be full is judged when it begins, and not again when something is purged under it",
+      "outgoing",
+      "if (!out.full && !covers(out.have, state.floor)) {",
+      "if (!out.full && state.nextLsn < 0) {",
+    ),
+    seed: 5400,
+  },
   core(
     "no-drop",
     "no covered-dot rule: what the sender purged stays, and comes back",
