@@ -142,8 +142,8 @@ const delivery: readonly Mutant[] = [
     "sent-is-applied",
     "a transfer in place of a trimmed log leaves out what was sent, though not applied there",
     "outgoing",
-    "this.startStream(link, link.told);",
-    "this.startStream(link, link.known);",
+    "      this.startStream(link, link.told);\n",
+    "      this.startStream(link, link.known);\n",
   ),
 ];
 
