@@ -138,13 +138,16 @@ const delivery: readonly Mutant[] = [
     "while (this.#entries.length > 0 && (this.#entries[0] as Entry).lsn < firstLsn) this.#entries.shift();",
     "while (this.#entries.length > 1 && (this.#entries[0] as Entry).lsn < firstLsn) this.#entries.shift();",
   ),
-  core(
-    "sent-is-applied",
-    "a transfer in place of a trimmed log leaves out what was sent, though not applied there",
-    "outgoing",
-    "      this.startStream(link, link.told);\n",
-    "      this.startStream(link, link.known);\n",
-  ),
+  {
+    ...core(
+      "sent-is-applied",
+      "a transfer in place of a trimmed log leaves out what was sent, though not applied there",
+      "outgoing",
+      "      this.startStream(link, link.told);\n",
+      "      this.startStream(link, link.known);\n",
+    ),
+    seed: 13000,
+  },
 ];
 
 // ---- facts, purging, expiry -------------------------------------------------------------------------------------------
@@ -264,10 +267,10 @@ const transfers: readonly Mutant[] = [
   ),
   core(
     "pushed-back",
-    "the covered-dot rule's other direction is left out: what is superseded here comes back from the sender",
+    "the covered-dot rule's other direction is left out: a total that was pruned here comes back and counts twice",
     "merge",
-    "const superseded = has(mine, theirs.origin, theirs.seq) && theirsLater;",
-    "const superseded = false;",
+    "if (has(mine, total.origin, total.seq) && !present) {",
+    "if (has(mine, total.origin, total.seq) && !present && total.seq < 0) {",
   ),
   {
     name: "transfer-live",
@@ -328,13 +331,16 @@ const transfers: readonly Mutant[] = [
     "if (theirs.value !== undefined && has(senderVv, theirs.origin, theirs.seq)) {",
     "if (theirs.value !== undefined) {",
   ),
-  core(
-    "two-transfers-mixed",
-    "a transfer that waits is installed with the cells of the next",
-    "incoming",
-    "    link.stagingEnd = undefined;\n    link.caughtUpWaiting = undefined;\n",
-    "",
-  ),
+  {
+    ...core(
+      "two-transfers-mixed",
+      "a transfer that waits is installed with the cells of the next",
+      "incoming",
+      "    link.stagingEnd = undefined;\n    link.caughtUpWaiting = undefined;\n",
+      "",
+    ),
+    seed: 2800,
+  },
   {
     ...core(
       "stop-any-transfer",
