@@ -619,7 +619,7 @@ const cells: readonly Mutant[] = [
     "the digest is not changed by a delete",
     "cell-map",
     "      this.digest.subtract(bucket, words[word + hash1Word] as number, words[word + hash2Word] as number);\n      this.liveCount--;\n      flags &= ~liveFlag;\n",
-    "      if (shard.held[slot] !== null) this.digest.subtract(bucket, words[word + hash1Word] as number, words[word + hash2Word] as number);\n      this.liveCount--;\n      flags &= ~liveFlag;\n",
+    "      if (shard.held(slot) !== null) this.digest.subtract(bucket, words[word + hash1Word] as number, words[word + hash2Word] as number);\n      this.liveCount--;\n      flags &= ~liveFlag;\n",
   ),
   core(
     "digest-without-expiry",
