@@ -234,13 +234,18 @@ const purging: readonly Mutant[] = [
 // ---- transfers --------------------------------------------------------------------------------------------------------
 
 const transfers: readonly Mutant[] = [
-  core(
-    "never-full",
-    "every transfer is incremental",
-    "outgoing",
-    "const full = !covers(have, state.floor);",
-    "const full = false;",
-  ),
+  {
+    name: "never-full",
+    why: "every transfer is incremental",
+    edits: [
+      { file: replica("outgoing"), find: "const full = !covers(have, state.floor);", replace: "const full = false;" },
+      {
+        file: replica("outgoing"),
+        find: "if (!out.full && !covers(out.have, state.floor)) {",
+        replace: "if (!out.full && state.nextLsn < 0) {",
+      },
+    ],
+  },
   {
     ...core(
       "judged-once",

@@ -26,6 +26,7 @@ export interface Params {
   readonly connectRate: number;
   readonly restartRate: number;
   readonly purgeRate: number;
+  readonly trimRate: number;
   readonly stallRate: number;
   readonly calmRate: number;
   /** Power fails just when something is not on disk yet. */
@@ -89,6 +90,7 @@ export const drawParams = (seed: number, random: Random, peersGiven: number): Pa
     connectRate: random.pick([0.2, 0.8]),
     restartRate: random.pick([0.03, 0.1, 0.4]),
     purgeRate: random.pick([0.04, 0.1]),
+    trimRate: random.pick([0.03, 0.03, 0.003]),
     stallRate: random.pick([0, 0, 0.004]),
     strikeRate: seed % 5 !== 1 ? random.pick([0, 0.003, 0.01]) : 0,
     calmRate: random.pick([0, 0.002, 0.006]),

@@ -163,7 +163,7 @@ const randomStep = (world: World): void => {
     return undefined;
   }
   if (under(params.purgeRate / 2)) return peer.purgeStep();
-  if (under(0.03)) return peer.trim(false);
+  if (under(params.trimRate)) return peer.trim(false);
   if (under(0.03)) {
     if (peer.syncWanted && random.chance(0.5)) return peer.syncBegin();
     return peer.ceilingStep();
