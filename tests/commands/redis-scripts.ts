@@ -600,7 +600,6 @@ export const scripts: Readonly<Record<string, string>> = {
     OBJECT ENCODING min
     OBJECT ENCODING zero
     OBJECT ENCODING none
-    OBJECT IDLETIME i
     OBJECT IDLETIME none
     OBJECT FREQ i
     OBJECT FREQ none

@@ -407,7 +407,7 @@ test("nothing is reserved, and nothing looped over, because of a number that was
       DecodeFault,
       what,
     );
-    assert(performance.now() - startedMs < 50, `${what}: at once`);
+    assert(performance.now() - startedMs < 1000, `${what}: no loop over what is claimed`);
     const after = process.memoryUsage();
     const grown = after.arrayBuffers + after.heapUsed - before.arrayBuffers - before.heapUsed;
     assert(grown < 4 * 1024 * 1024, `${what}: ${grown} bytes`);
@@ -421,7 +421,7 @@ test("nothing is reserved, and nothing looped over, because of a number that was
   for (const [what, hex] of cells) {
     const startedMs = performance.now();
     assert.throws(() => readCellBundle(Buffer.from(hex, "hex"), table(), () => {}), DecodeFault, what);
-    assert(performance.now() - startedMs < 50, `${what}: at once`);
+    assert(performance.now() - startedMs < 1000, `${what}: no loop over what is claimed`);
   }
 });
 
