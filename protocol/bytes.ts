@@ -196,3 +196,20 @@ export class ByteReader {
     if (this.at !== this.end) throw new DecodeFault(`${this.end - this.at} bytes too many`);
   }
 }
+
+/** The parts in order, in groups of at most `bytesMax` bytes; a longer part is a group of its own. */
+export const batchesOf = (parts: readonly Uint8Array[], bytesMax: number): readonly Uint8Array[][] => {
+  const batches: Uint8Array[][] = [];
+  let batch: Uint8Array[] = [];
+  let bytes = 0;
+  for (const part of parts) {
+    if (batch.length === 0 || bytes + part.length > bytesMax) {
+      batch = [];
+      batches.push(batch);
+      bytes = 0;
+    }
+    batch.push(part);
+    bytes += part.length;
+  }
+  return batches;
+};

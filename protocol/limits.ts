@@ -17,7 +17,12 @@ export const execBytesMax = 16 * 1024 * 1024;
 /** Longest frame. The origin seals before it; a receiver refuses a longer one and closes the link. */
 export const frameBytesMax = 40 * 1024 * 1024;
 /** An open frame beyond this is sealed before the next command, so frames stay small and links fair. */
-export const frameBytesSoft = 1024 * 1024;
+export const frameBytesSoft = 64 * 1024;
+/**
+ * Frames are joined to link messages of about this many bytes. A message is applied in one go, so it is how long the
+ * receiver's clients may wait: some 700 writes of 64 bytes, about 5 ms.
+ */
+export const framesMessageBytes = 64 * 1024;
 /** Longest link message: one frame with its envelope. Longer: the link is closed. */
 export const linkMessageBytesMax = frameBytesMax + 64 * 1024;
 /** Frames that wait for their causes, per link. Beyond: dropped, and fetched again from the sender's log. */

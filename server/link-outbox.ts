@@ -6,6 +6,8 @@
  * until a later turn, or a timer of 1 ms; a first frame after quiet goes at once. Order per link is kept: any other message first lets go what is held.
  */
 import { performance } from "node:perf_hooks";
+import { batchesOf } from "../protocol/bytes.ts";
+import { framesMessageBytes } from "../protocol/limits.ts";
 import { framesKind } from "../protocol/link-messages.ts";
 
 export interface OutboxLink {
@@ -14,7 +16,6 @@ export interface OutboxLink {
 
 /** More: fewer, larger sends. Less: less lag. */
 const coalesceMs = 0.5;
-const heldBytesMax = 64 * 1024;
 
 interface Held {
   readonly link: OutboxLink;
@@ -24,7 +25,7 @@ interface Held {
 
 interface Joined {
   readonly frames: readonly Uint8Array[];
-  readonly message: Uint8Array;
+  readonly messages: readonly Uint8Array[];
 }
 
 /** Each and every one: links that were blocked for a while hold other frames with the same end. */
@@ -62,7 +63,7 @@ export class LinkOutbox {
   endTurn(): void {
     if (this.#heldBytes === 0) return;
     const nowMs = performance.now();
-    if (nowMs - this.#lastSendMs >= coalesceMs || this.#heldBytes >= heldBytesMax) {
+    if (nowMs - this.#lastSendMs >= coalesceMs || this.#heldBytes >= framesMessageBytes) {
       this.flush();
     } else {
       this.#timer ??= setTimeout(() => {
@@ -90,10 +91,10 @@ export class LinkOutbox {
     } else {
       let known = joined.find((other) => sameFrames(other.frames, frames));
       if (known === undefined) {
-        known = { frames: [...frames], message: joinFrames(frames, held.bytes) };
+        known = { frames: [...frames], messages: batchesOf(frames, framesMessageBytes).map(joinFrames) };
         joined.push(known);
       }
-      held.link.send(known.message);
+      for (const message of known.messages) held.link.send(message);
     }
     this.#heldBytes -= held.bytes;
     frames.length = 0;
@@ -107,7 +108,10 @@ export class LinkOutbox {
 }
 
 /** One message of all the frames: each brings its own kind byte, and one is enough. */
-const joinFrames = (messages: readonly Uint8Array[], bytes: number): Uint8Array => {
+const joinFrames = (messages: readonly Uint8Array[]): Uint8Array => {
+  const [first] = messages;
+  if (first !== undefined && messages.length === 1) return first;
+  const bytes = messages.reduce((sum, message) => sum + message.length, 0);
   const out = Buffer.allocUnsafeSlow(bytes - messages.length + 1);
   out[0] = framesKind;
   let at = 1;

@@ -8,8 +8,9 @@
  * Transfer: the map is scanned in slices from vv0; then every frame applied since the scan began follows from the log, so
  * that what the cells already show is named by the vector at the end.
  */
+import { batchesOf } from "../../protocol/bytes.ts";
 import { parseFrame, type SealedFrame } from "../../protocol/frames.ts";
-import { catchUpBatchBytes, sliceBytes } from "../../protocol/limits.ts";
+import { catchUpBatchBytes, framesMessageBytes, sliceBytes } from "../../protocol/limits.ts";
 import { encodeLinkMessage, type LinkMessage, type WireVector } from "../../protocol/link-messages.ts";
 import type { Lsn } from "../../protocol/words.ts";
 import { CellBundleWriter } from "./cell-bundle.ts";
@@ -207,10 +208,8 @@ export class OutgoingStreams {
       }
       parts.push(record.bytes);
     }
-    if (parts.length > 0) {
-      const frames = Buffer.concat(parts);
-      this.send(link, { kind: out.mode === "log" ? "frames" : "transfer-frames", frames });
-    }
+    const kind = out.mode === "log" ? "frames" : "transfer-frames";
+    for (const batch of batchesOf(parts, framesMessageBytes)) this.send(link, { kind, frames: Buffer.concat(batch) });
     this.#advance(link);
   }
 
