@@ -9,7 +9,7 @@ import { peerCloseMsMax } from "../../protocol/limits.ts";
 import type { LoadedConfig, PeerConfig } from "../config.ts";
 import type { RunningPeer, RunPeer } from "../running-peer.ts";
 import { failureText } from "./failure.ts";
-import { heapIsSet, runAgainWithHeap } from "./heap.ts";
+import { collectWithoutHelpers, heapIsSet, runAgainWithHeap } from "./heap.ts";
 import { type PeerMessage, readyLine } from "./peer-messages.ts";
 import { onStopSignals } from "./signals.ts";
 
@@ -18,6 +18,7 @@ export type { RunningPeer } from "../running-peer.ts";
 /** Does not return: the process ends with the peer. */
 export const runPeerProcess = async ({ config }: LoadedConfig, runPeer: RunPeer): Promise<void> => {
   if (!heapIsSet(config.heapMb)) process.exit(await runAgainWithHeap(config.heapMb));
+  collectWithoutHelpers();
 
   const name = `peer ${config.name}`;
   const exitWith = (code: number, message?: string): never => {
