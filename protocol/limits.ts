@@ -204,3 +204,12 @@ export const peerLogFileBytesMax = 16 * 1024 * 1024;
 if (replyBytesSoft >= replyBytesMax) throw new Error("the soft output limit must be below the hard one");
 if (replyBytesMax < 2 * valueBytesMax) throw new Error("a client must be able to read the longest value");
 if (unauthenticatedConnectionsMax >= connectionsMax) throw new Error("strangers must leave room for clients");
+
+// ---- The client WebSocket and the feed of changes -------------------------------------------------------------------
+
+/** Longest position or watch token: a version vector as text. Longer: BAD_POSITION. */
+export const positionBytesMax = 64 * 1024;
+/** Records of log read at once for a watch that catches up. */
+export const feedBatchBytes = 256 * 1024;
+/** Unsent bytes of one subscriber: above, its watch stops and goes on from the log once it has read (`lagging`). */
+export const feedQueueBytesMax = 4 * 1024 * 1024;
