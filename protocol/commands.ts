@@ -943,6 +943,8 @@ const server = define("server", {
 
 // ---- Replication ------------------------------------------------------------------------------------------------------
 
+const faultDirection = oneOf("direction", word("SEND"), word("RECEIVE"), word("BOTH"));
+
 const replication = define("replication", {
   wait: {
     arity: 3,
@@ -999,6 +1001,32 @@ const replication = define("replication", {
     meaning: "everywhere",
     complexity: "O(N) where N is the number of keys in buckets that differ",
     arguments: [text("peer")],
+  },
+  fault: {
+    arity: -2,
+    flags: [],
+    summary: "Breaks something on purpose, at peers started with --fault-links.",
+    meaning: "this-peer",
+    complexity: "Depends on subcommand.",
+    subcommands: {
+      link: {
+        arity: -3,
+        flags: connectionAdmin,
+        summary:
+          "Cuts or heals this peer's link to another peer: what it sends to it, what it receives from it, or both (the default). LIST tells what is cut.",
+        meaning: "this-peer",
+        complexity: "O(N) where N is the number of peers",
+        arguments: [
+          oneOf(
+            "action",
+            after("CUT", block("cut", text("peer"), optional(faultDirection))),
+            after("HEAL", block("heal", text("peer"), optional(faultDirection))),
+            word("LIST"),
+          ),
+        ],
+      },
+      help: helpSubcommand,
+    },
   },
 });
 

@@ -67,9 +67,14 @@ export interface StatusReport {
   };
   readonly opsPerSecond: number;
   readonly clock: { readonly skewState: "ok" | "warning" | "refusing" };
+  /** Started with --fault-links: FAULT LINK is allowed. */
+  readonly faultLinks: boolean;
   /** What an operator should look at, each a phrase. */
   readonly alarms: readonly string[];
 }
+
+/** What of a link is cut on purpose (FAULT LINK), as the peer that answers sees it. */
+export type LinkFault = "none" | "send" | "receive" | "both";
 
 export interface StatusLink {
   readonly peer: string;
@@ -85,6 +90,7 @@ export interface StatusLink {
   readonly queuedBytes: number;
   /** Why it is not up; empty when it is. */
   readonly why: string;
+  readonly fault: LinkFault;
 }
 
 /** By dotted path: what a reader relies on. The CLI reads strangers' ports, so it checks what it prints. */

@@ -59,6 +59,8 @@ export interface PeerConfig {
   readonly logFormat: "pretty" | "json";
   /** 0: as node was started. */
   readonly heapMb: number;
+  /** Clients may cut this peer's links with FAULT. */
+  readonly faultLinks: boolean;
   /** What CONFIG GET answers: Redis's own names where there is one, then ours. Never a secret, only file names. */
   readonly parameters: ReadonlyMap<string, string>;
 }
@@ -309,6 +311,9 @@ const settingsSchema = z.strictObject({
     argument: "MB",
     summary: "JavaScript heap of the process in MiB; 0 leaves node's choice",
   }),
+  faultLinks: onOff.default(false).register(settingMetas, {
+    summary: "for tests and demonstrations: clients may cut and heal this peer's links with FAULT LINK",
+  }),
 });
 
 type Settings = z.output<typeof settingsSchema>;
@@ -554,6 +559,7 @@ const resolveConfig = (
     logLevel: settings.logLevel,
     logFormat: settings.logFormat ?? (process.stderr.isTTY ? "pretty" : "json"),
     heapMb: settings.heapMb,
+    faultLinks: settings.faultLinks,
   };
   const derived: Partial<Record<SettingKey, readonly [value: unknown, source: string]>> = {
     name: [name, "default"],

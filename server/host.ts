@@ -10,11 +10,13 @@ import type {
   DiffReport,
   DigestReport,
   Keyspace,
+  LinkFaultControl,
   PeerReport,
   Session,
   TraceReport,
 } from "./commands/session.ts";
 import type { PeerConfig } from "./config.ts";
+import { linkFaultOf } from "./link-faults.ts";
 import type { PeerLinks } from "./links/index.ts";
 import type { Conflict, Replica } from "./replica/index.ts";
 import { at, covers, opsAhead, stampToMs } from "./replica/index.ts";
@@ -26,6 +28,7 @@ export interface HostParts {
   readonly replica: Replica;
   readonly loop: TurnLoop;
   readonly links: () => PeerLinks;
+  readonly linkFaults: LinkFaultControl | undefined;
   readonly sessions: () => Iterable<Session>;
   readonly session: (id: number) => Session | undefined;
   readonly kill: (session: Session) => void;
@@ -44,6 +47,7 @@ export class PeerHost implements CommandHost {
   readonly peerName: string;
   readonly version: string;
   readonly checkPassword: ((user: string, password: string) => boolean) | undefined;
+  readonly linkFaults: LinkFaultControl | undefined;
   readonly #comparisons = new Map<number, (report: DiffReport | undefined) => void>();
   /** Why writes are not taken; undefined when they are. Kept up by the peer, so that a write only looks. */
   writesRefused: string | undefined;
@@ -56,6 +60,7 @@ export class PeerHost implements CommandHost {
     this.keyspace = parts.replica.keyspace;
     this.peerName = parts.config.name;
     this.version = parts.version;
+    this.linkFaults = parts.linkFaults;
     const { password } = parts.config;
     this.checkPassword =
       password === undefined ? undefined : (user, given) => user === "default" && sameText(password, given);
@@ -186,6 +191,7 @@ export class PeerHost implements CommandHost {
         tombstoneBytesHeld: holdsBack ? state.map.tombstoneBytes : 0,
         digest: self ? state.map.digest.text : undefined,
         gated: self ? state.gated : (link?.theirGate ?? false),
+        fault: linkFaultOf(status?.cut),
         note: self ? "" : (status?.why ?? ""),
       };
     });

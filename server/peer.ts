@@ -17,6 +17,7 @@ import { hostPortToText, type PeerConfig } from "./config.ts";
 import { PeerHost } from "./host.ts";
 import { closeHttpServer, createHttpServer, type HealthCheck, listenHttp } from "./http.ts";
 import { infoSections } from "./info.ts";
+import { linkFaultControl, linkFaultOf } from "./link-faults.ts";
 import { LinkOutbox } from "./link-outbox.ts";
 import { type Link, type LinkEvents, LinkFaults, type LinkTiming, PeerLinks } from "./links/index.ts";
 import { createLogger, type Logger } from "./logger.ts";
@@ -180,6 +181,13 @@ class Peer implements RunningPeer, LinkEvents {
       replica: this.#replica,
       loop: this.#loop,
       links: () => this.#openLinks(),
+      linkFaults: config.faultLinks
+        ? linkFaultControl({
+            faults: this.#faults,
+            others: config.peers.map((peer) => peer.name).filter((name) => name !== config.name),
+            onChange: (peer, fault) => this.#logger.warn({ fault }, `FAULT LINK: ${peer}`),
+          })
+        : undefined,
       sessions: () => this.#tcp?.sessions() ?? [],
       session: (id) => this.#tcp?.session(id),
       kill: (session) => this.#tcp?.session(session.id)?.kill(),
@@ -586,6 +594,10 @@ class Peer implements RunningPeer, LinkEvents {
     if (this.#diskLow) alarms.push("the disk is nearly full");
     for (const [origin, aheadMs] of this.#replica.pausedOrigins()) {
       alarms.push(`writes of ${state.origins.id(origin)} wait: stamped ${Math.round(aheadMs)} ms ahead`);
+    }
+    for (const { name } of this.#config.peers) {
+      const cut = this.#faults.cutOf(name);
+      if (cut !== undefined) alarms.push(`the link to ${name} is cut by FAULT LINK (${linkFaultOf(cut)})`);
     }
     for (const link of this.#replica.links()) {
       if (link.digestMismatches > 1) alarms.push(`digest differs from ${link.peer}'s at equal version vectors`);

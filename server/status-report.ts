@@ -74,6 +74,7 @@ export const statusReport = (parts: StatusParts): StatusReport => {
         lagMs: peer.lagMs ?? null,
         queuedBytes: peer.queuedBytes,
         why: peer.note,
+        fault: peer.fault,
       })),
     log: {
       bytes: log?.bytes ?? 0,
@@ -94,6 +95,7 @@ export const statusReport = (parts: StatusParts): StatusReport => {
     },
     opsPerSecond: parts.opsPerSecond,
     clock: { skewState: parts.skewState },
+    faultLinks: config.faultLinks,
     alarms: parts.alarms,
   };
 };

@@ -7,6 +7,7 @@ import { connectionHandlers } from "./connection.ts";
 import type { Handlers } from "./context.ts";
 import { counterHandlers } from "./counters.ts";
 import { expiryHandlers } from "./expiry.ts";
+import { faultHandlers } from "./fault.ts";
 import { introspectionHandlers } from "./introspection.ts";
 import { keyHandlers } from "./keys.ts";
 import { replicationHandlers } from "./replication.ts";
@@ -25,4 +26,5 @@ export const handlers: Handlers = {
   ...transactionHandlers,
   ...introspectionHandlers,
   ...replicationHandlers,
+  ...faultHandlers,
 };

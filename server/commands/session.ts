@@ -6,6 +6,7 @@
  * byte.
  */
 import type { ReplyWriter } from "../../protocol/reply.ts";
+import type { LinkFault } from "../../protocol/status.ts";
 
 /** The replicated map as one command sees it. Synchronous; the core implements it. */
 export interface Keyspace {
@@ -118,6 +119,8 @@ export interface CommandHost {
   digest(): DigestReport;
   /** Compares this peer's map with another's, key by key where they differ. Rejects with an Error whose message is a Redis error line. */
   diff(peer: string): Promise<DiffReport>;
+  /** Undefined unless the peer was started with --fault-links. */
+  readonly linkFaults: LinkFaultControl | undefined;
 }
 
 export interface PeerReport {
@@ -139,7 +142,17 @@ export interface PeerReport {
   readonly tombstoneBytesHeld: number;
   readonly digest: string | undefined;
   readonly gated: boolean;
+  readonly fault: LinkFault;
   readonly note: string;
+}
+
+/** Cuts links on purpose: FAULT LINK. */
+export interface LinkFaultControl {
+  /** In addition to what is cut. False: no other peer has this name. */
+  cut(peer: string, what: Exclude<LinkFault, "none">): boolean;
+  heal(peer: string, what: Exclude<LinkFault, "none">): boolean;
+  /** Every other peer. */
+  list(): ReadonlyMap<string, LinkFault>;
 }
 
 export interface ConflictReport {

@@ -35,6 +35,9 @@ export class Dialer {
   readonly #backoff: Backoff;
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
+  /** Ends the attempt under way; undefined between attempts. */
+  #giveUp: ((why: string) => void) | undefined;
+  #isWaiting = false;
   attempts = 0;
 
   constructor(options: DialerOptions) {
@@ -55,6 +58,13 @@ export class Dialer {
     } else this.#dialIn(this.#backoff.nextMs());
   }
 
+  /** The reason for failures so far has gone: tries again at once, unless a link is up. */
+  retry(): void {
+    this.#backoff.reset();
+    if (this.#giveUp !== undefined) this.#giveUp("trying anew");
+    else if (this.#isWaiting) this.#dialIn(0);
+  }
+
   stop(): void {
     this.#isStopped = true;
     clearTimeout(this.#timer);
@@ -63,11 +73,13 @@ export class Dialer {
   #dialIn(waitMs: number): void {
     if (this.#isStopped) return;
     clearTimeout(this.#timer);
+    this.#isWaiting = true;
     this.#timer = setTimeout(() => this.#dial(), waitMs);
   }
 
   #dial(): void {
     this.attempts += 1;
+    this.#isWaiting = false;
     const { url, timeoutMs } = this.#options;
     const handshake = this.#options.newHandshake();
     // The cast: @types/ws does not know that the options go on to net.connect.
@@ -86,11 +98,13 @@ export class Dialer {
       ws.terminate();
       settle({ type: "failed", peer: this.#options.peer, why });
     };
+    this.#giveUp = fail;
     const deadline = setTimeout(() => fail(`no connection within ${timeoutMs} ms`), timeoutMs);
     let isSettled = false;
     const settle = (result: GreetingResult): void => {
       if (isSettled) return;
       isSettled = true;
+      this.#giveUp = undefined;
       clearTimeout(deadline);
       const sockets = result.type === "accepted" && socket !== undefined ? { ws, socket } : undefined;
       if (sockets === undefined) this.#dialIn(this.#backoff.nextMs());

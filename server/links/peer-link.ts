@@ -57,6 +57,8 @@ export class PeerLink implements Link {
   #state: "up" | "closing" | "down" = "up";
   #closeReason = "";
   #isAboveHigh = false;
+  /** A message of this direction vanished in a cut: when the cut ends, so must the link. */
+  readonly #lost = { in: false, out: false };
   #bytesHeard = 0;
 
   constructor(options: PeerLinkOptions) {
@@ -94,7 +96,10 @@ export class PeerLink implements Link {
     if (message.length > linkMessageBytesMax) {
       return this.close(`message of ${message.length} bytes to send, limit ${linkMessageBytesMax}`);
     }
-    if (this.#options.drops("out")) return;
+    if (this.#options.drops("out")) {
+      this.#lost.out = true;
+      return;
+    }
     this.sentBytes += message.length;
     this.ws.send(message, this.#onSent);
     const queuedBytes = this.ws.bufferedAmount;
@@ -127,6 +132,13 @@ export class PeerLink implements Link {
     this.#ping();
   }
 
+  /** A cut began or ended. A stream with a hole in it must not go on. */
+  onFaultChanged(): void {
+    const { drops } = this.#options;
+    const hole = (this.#lost.in && !drops("in")) || (this.#lost.out && !drops("out"));
+    if (hole) this.close("a cut ended: what vanished meanwhile is asked for anew");
+  }
+
   /** Every heartbeat interval. */
   tick(): void {
     if (this.#state !== "up") return;
@@ -156,7 +168,11 @@ export class PeerLink implements Link {
   }
 
   #onMessage(data: RawData, isBinary: boolean): void {
-    if (this.#state !== "up" || this.#options.drops("in")) return;
+    if (this.#state !== "up") return;
+    if (this.#options.drops("in")) {
+      this.#lost.in = true;
+      return;
+    }
     if (!isBinary) return this.#violate(1003, "text message after authentication");
     // Never fragments or an ArrayBuffer: binaryType is left at its default.
     const message = data as Buffer;

@@ -146,6 +146,8 @@ export class PeerLinks {
   readonly #standings = new Map<PeerName, Standing>();
   /** Every socket there is, authenticated or not. */
   readonly #sockets = new Set<WebSocket>();
+  /** Of these, who has dialed us and is being greeted. */
+  readonly #greeted = new Map<WebSocket, ListenerHandshake>();
   readonly #reportedAtMs = new Map<string, number>();
   #heartbeatTimer: NodeJS.Timeout | undefined;
   #nextLinkId = 1;
@@ -157,6 +159,7 @@ export class PeerLinks {
     this.#timing = { ...defaultLinkTiming, ...options.timing };
     this.#clock = options.clock ?? { wallMs: Date.now, monotonicMs: () => performance.now() };
     this.#faults = options.faults ?? new LinkFaults();
+    this.#faults.onChange = (peer) => this.#onFaultChanged(peer);
     const peers = [...new Set([options.name, ...options.peers.keys()])].sort();
     if (peers.length > peersMax) throw new RangeError(`${peers.length} peers, limit ${peersMax}`);
     const { name, incarnation, clusterId, secrets } = options;
@@ -274,14 +277,18 @@ export class PeerLinks {
     socket.once("close", leave);
     this.#webSockets.handleUpgrade(request, socket, head, (ws) => {
       this.#track(ws);
+      const identity = this.#identity;
+      const handshake = new ListenerHandshake({ identity, nonce: randomBytes(32), admit: this.#admit });
+      this.#greeted.set(ws, handshake);
       greet({
         ws,
         socket,
-        handshake: new ListenerHandshake({ identity: this.#identity, nonce: randomBytes(32), admit: this.#admit }),
+        handshake,
         opening: undefined,
         timeoutMs: this.#timing.handshakeTimeoutMs,
         drops: this.#drops,
         onEnd: (result) => {
+          this.#greeted.delete(ws);
           if (result.type === "accepted") {
             leave();
             this.#gate.succeeded(address);
@@ -321,6 +328,16 @@ export class PeerLinks {
   }
 
   readonly #drops = (peer: PeerName, direction: "in" | "out"): boolean => this.#faults.drops(peer, direction);
+
+  /** Whoever waits for an answer that vanished need not wait until the handshake's time is over. */
+  #onFaultChanged(peer: PeerName): void {
+    if (this.#state !== "open") return;
+    const standing = this.#standings.get(peer);
+    standing?.link?.onFaultChanged();
+    if (this.#faults.cutOf(peer) !== undefined) return;
+    standing?.dialer?.retry();
+    for (const [ws, handshake] of this.#greeted) if (handshake.peer === peer) ws.terminate();
+  }
 
   readonly #admit = (name: PeerName, incarnation: Incarnation): Refusal | undefined => {
     const refusal = this.#incarnations.claim(name, incarnation, this.#clock.monotonicMs());

@@ -33,6 +33,7 @@ const report = (name: string, changes: Partial<StatusReport> = {}): StatusReport
   memory: { usedBytes: 2048, rssBytes: 4096, maxBytes: 0 },
   opsPerSecond: 0,
   clock: { skewState: "ok" },
+  faultLinks: false,
   alarms: [],
   ...changes,
 });
@@ -149,6 +150,7 @@ describe("chorus status", () => {
       lagMs: 0,
       queuedBytes: 0,
       why: "",
+      fault: "none" as const,
     };
     const a = await serve(t, () => JSON.stringify(report("a", { links: [link] })));
     const b = await serve(t, () =>

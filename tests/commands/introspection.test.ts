@@ -2,7 +2,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { commands } from "../../protocol/commands.ts";
+import { parsePeerName } from "../../protocol/words.ts";
 import type { ConflictReport } from "../../server/commands/session.ts";
+import { linkFaultControl } from "../../server/link-faults.ts";
+import { LinkFaults } from "../../server/links/index.ts";
 import { fakePeerWithCommands } from "../support/fake-host.ts";
 import { parseReply } from "../support/parse-reply.ts";
 
@@ -51,6 +54,43 @@ describe("HELP", () => {
       assert.match(lines[0] ?? "", new RegExp(`^${name} <subcommand>`));
       assert.ok(lines.includes("HELP"));
     }
+  });
+});
+
+describe("FAULT", () => {
+  test("without --fault-links says so, and changes nothing", async () => {
+    const client = fakePeerWithCommands().client(2);
+    const refusal = "-ERR FAULT is for peers started with --fault-links, which this one was not\r\n";
+    for (const line of ["FAULT LINK LIST", "fault link cut b", "FAULT LINK HEAL b BOTH"])
+      assert.equal(await client.line(line), refusal);
+    assert.match(await client.line("FAULT HELP"), /FAULT <subcommand>/);
+  });
+
+  test("cuts, heals and lists directions of links by name", async () => {
+    const peer = fakePeerWithCommands();
+    const [b, c] = [parsePeerName("b"), parsePeerName("c")];
+    assert.ok(b !== undefined && c !== undefined);
+    const told: string[] = [];
+    const onChange = (name: string, fault: string): number => told.push(`${name} ${fault}`);
+    peer.host.linkFaults = linkFaultControl({ faults: new LinkFaults(), others: [b, c], onChange });
+    const client = peer.client(0);
+    const rounds: readonly (readonly [line: string, reply: string])[] = [
+      ["FAULT LINK LIST", '1# "b" => "none"\n2# "c" => "none"\n'],
+      ["FAULT LINK CUT b SEND", "OK\n"],
+      ["fault link cut b receive", "OK\n"],
+      ["FAULT LINK CUT c", "OK\n"],
+      ["FAULT LINK LIST", '1# "b" => "both"\n2# "c" => "both"\n'],
+      ["FAULT LINK HEAL b SEND", "OK\n"],
+      ["FAULT LINK HEAL c BOTH", "OK\n"],
+      ["FAULT LINK LIST", '1# "b" => "receive"\n2# "c" => "none"\n'],
+      ["FAULT LINK CUT a", "ERR no other peer 'a' in this cluster\n"],
+      ["FAULT LINK CUT", "ERR syntax error\n"],
+      ["FAULT LINK CUT b SIDEWAYS", "ERR syntax error\n"],
+      ["FAULT LINK LIST b", "ERR syntax error\n"],
+      ["FAULT LINK", "ERR wrong number of arguments for 'fault|link' command\n"],
+    ];
+    for (const [line, reply] of rounds) assert.equal(await client.line(line), reply, line);
+    assert.deepEqual(told, ["b send", "b both", "c both", "b receive", "c none"]);
   });
 });
 

@@ -181,6 +181,49 @@ test("a link that is silent in one direction or both is closed by whoever hears 
   await eventually("linked again", () => isUp(a, "b") && isUp(b, "a"));
 });
 
+test("a link that lost messages in a cut ends when it heals, though it never was silent for long", async () => {
+  const [a, b] = await pairUp();
+  const send = (text: string): void => a.links.link(name("b"))?.send(Buffer.from(text));
+  send("1");
+  await eventually("first", () => b.messages.length === 1);
+  a.faults.cut(name("b"), "out");
+  send("lost");
+  a.faults.heal(name("b"), "in");
+  assert.equal(a.faults.cutOf(name("b")), "out", "healing the other direction changes nothing");
+  assert.ok(isUp(a, "b"));
+  a.faults.heal(name("b"));
+  send("not on a stream with a hole");
+  await eventually("a new link", () => a.log.length === 3 && b.log.length === 3);
+  assert.match(a.log[1] ?? "", /^down b 1: a cut ended/);
+  send("2");
+  await eventually("second", () => b.messages.length === 2);
+  assert.deepEqual(
+    b.messages.map(({ text }) => text),
+    ["1", "2"],
+  );
+  // One that lost nothing stays.
+  b.faults.cut(name("a"), "out");
+  b.faults.heal(name("a"));
+  assert.equal(b.log.length, 3);
+  assert.ok(isUp(b, "a"));
+});
+
+test("a cut that heals is dialed again at once, at whichever end it was", async () => {
+  const timing = { ...quickTiming, deadAfterMs: 200, handshakeTimeoutMs: 60_000, backoffBaseMs: 5, backoffCapMs: 50 };
+  const [a, b] = await pairUp({ more: { timing } });
+  for (const [peer, other] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    const attempts = a.links.status()[0]?.dialAttempts ?? 0;
+    peer.faults.cut(other.name, "both");
+    await eventually("down", () => !isUp(a, "b") && !isUp(b, "a"));
+    await eventually("a handshake hangs in the cut", () => (a.links.status()[0]?.dialAttempts ?? 0) > attempts);
+    peer.faults.heal(other.name);
+    await eventually("linked, long before the handshake would give up", () => isUp(a, "b") && isUp(b, "a"));
+  }
+});
+
 test("a slow reader is signalled by the queue: it grows above high, falls below low, and then the sender is told once", async () => {
   const queue = { highBytes: 4_000_000, lowBytes: 1_000_000, bytesMax: 64_000_000 };
   const [a, b] = await pairUp({ more: { queue, timing: slowHeart } });

@@ -7,6 +7,7 @@ import type {
   ConflictReport,
   DiffReport,
   DigestReport,
+  LinkFaultControl,
   PeerReport,
   Session,
   TraceReport,
@@ -25,6 +26,7 @@ export class FakeHost implements CommandHost {
   refusesReads: string | undefined;
   conflictReports: readonly ConflictReport[] = [];
   traceReport: TraceReport | undefined;
+  linkFaults: LinkFaultControl | undefined = undefined;
   diffResult: Promise<DiffReport> | undefined;
   /** What `waitForPeers` was asked for, and what it answers. */
   readonly waits: (readonly [seq: number, count: number, timeoutMs: number])[] = [];
@@ -183,6 +185,7 @@ const fakePeer = (name: string, self: boolean): PeerReport => ({
   tombstonesHeld: 0,
   tombstoneBytesHeld: 0,
   digest: "00c0ffee00c0ffee",
+  fault: "none",
   gated: false,
   note: "",
 });
