@@ -14,6 +14,7 @@ import { conflictBytesMax, diskFreeBytesLow, linkQueueHighBytes } from "../proto
 import type { Incarnation, PeerName } from "../protocol/words.ts";
 import { makeExecutor } from "./commands/execute.ts";
 import { hostPortToText, type PeerConfig } from "./config.ts";
+import { ReplicaFeed } from "./feed/replica-feed.ts";
 import { PeerHost } from "./host.ts";
 import { closeHttpServer, createHttpServer, type HealthCheck, listenHttp } from "./http.ts";
 import { infoSections } from "./info.ts";
@@ -100,6 +101,7 @@ class Peer implements RunningPeer, LinkEvents {
   #onStopped: (end: { readonly code: number; readonly reason: string }) => void = () => {};
   #storage: FileStorage | undefined;
   #loop!: TurnLoop;
+  #feed: ReplicaFeed | undefined;
   #host!: PeerHost;
   #executor!: ReturnType<typeof makeExecutor>;
   #maintenance!: Maintenance;
@@ -167,6 +169,14 @@ class Peer implements RunningPeer, LinkEvents {
       onReady: (ready) => this.#onReady(ready),
       onFailure: (error) => this.#fail(error),
       ...(this.#options.wallMs === undefined ? {} : { wallMs: this.#options.wallMs }),
+    });
+    this.#feed = new ReplicaFeed({
+      replica: this.#replica,
+      log: storage.log,
+      wallMs: () => this.#wallMs(),
+      onFailure: (error) => {
+        if (this.#closing === undefined) this.#fail(error);
+      },
     });
     await this.#startRun(recovery.firstStart);
     if (!recovery.firstStart) {
@@ -318,6 +328,8 @@ class Peer implements RunningPeer, LinkEvents {
     this.#loopDelay.enable();
     this.#every(tickIntervalMs, () => {
       this.#loop.begin();
+      // Before the replica's: what expired is told before the replica may forget that it was there.
+      this.#feed?.tick(this.#wallMs());
       this.#replica.tick();
       this.#scan();
       // Often: memory grows by megabytes between two looks, and with --acks a link that came or went decides.
@@ -455,6 +467,7 @@ class Peer implements RunningPeer, LinkEvents {
     for (const { link, from, bytesMax } of ready.reads) this.#readLog(link, from, bytesMax);
     for (const event of ready.events) this.#onEvent(event);
     for (const comparison of ready.comparisons) this.#host.onComparison(comparison);
+    if (ready.append.length > 0) this.#feed?.onAppended(ready.append);
     if (ready.send.length > 0) this.#watchQueues();
     if (!this.#scanScheduled && this.#replica.scanning().length > 0) this.#scan();
   }
@@ -520,6 +533,7 @@ class Peer implements RunningPeer, LinkEvents {
         );
       case "transfer-installed":
         this.#maintenance.requestCheckpoint();
+        this.#feed?.onCells(`a state transfer from ${event.peer} was installed`);
         return logger.info(
           { cells: event.cells, dropped: event.dropped, full: event.full },
           `state transfer from ${event.peer} installed`,
@@ -537,6 +551,7 @@ class Peer implements RunningPeer, LinkEvents {
           `digest differs from ${event.peer}'s at equal version vectors: repairing (see DIFF ${event.peer})`,
         );
       case "repaired":
+        this.#feed?.onCells(`cells were repaired from ${event.peer}`);
         return logger.warn({ keys: event.keys }, `repaired from ${event.peer}`);
       case "fatal":
         return this.#end(1, event.reason);

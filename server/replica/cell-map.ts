@@ -615,6 +615,11 @@ export class CellMap {
     }
   }
 
+  /** Cells that were given an expiry within step n, (n - 1, n] of `horizonStepMs`, some of them more than once. */
+  expiringInStep(step: number): readonly CellRef[] {
+    return this.#expiring.get(step) ?? [];
+  }
+
   /** Takes the list of cells that may be purgeable; the caller hands back those that must wait. */
   takeCandidates(): CellRef[] {
     const taken = this.#candidates;

@@ -1,4 +1,5 @@
 /** The replicated map: a state machine without I/O. Start at replica.ts. */
+export { horizonStepMs } from "./cell-map.ts";
 export { cellPrefix, conflictPrefix, metaKey, originPrefix } from "./checkpoint.ts";
 export { judgeClock } from "./clock-skew.ts";
 export type { Conflict } from "./conflicts.ts";
@@ -7,4 +8,4 @@ export { stampToMs } from "./hybrid-clock.ts";
 export { InvariantError } from "./invariant.ts";
 export { type Ready, Replica, type ReplicaEvent } from "./replica.ts";
 export { recordType } from "./state.ts";
-export { at, covers, opsAhead, readVersionVector } from "./version-vector.ts";
+export { at, covers, opsAhead, readVersionVector, setAt } from "./version-vector.ts";

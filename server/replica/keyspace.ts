@@ -64,6 +64,12 @@ export class ReplicaKeyspace {
     return ref < 0 ? undefined : this.#visible(ref, this.#nowMs);
   }
 
+  /** What is seen at `nowMs`, without being a command. */
+  getAt(key: string, nowMs: number): string | undefined {
+    const ref = this.#state.map.locate(key);
+    return ref < 0 ? undefined : this.#visible(ref, nowMs);
+  }
+
   has(key: string): boolean {
     const { map } = this.#state;
     const ref = map.locate(key);
