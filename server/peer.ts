@@ -712,6 +712,7 @@ class Peer implements RunningPeer, LinkEvents {
     if (this.#loaded) this.#judge();
     for (const timer of this.#timers) clearInterval(timer);
     this.#loopDelay.disable();
+    this.#feed?.close();
     await this.#tcp?.close();
     await this.#maintenance?.stop();
     if (this.#loaded) {

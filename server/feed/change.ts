@@ -43,8 +43,10 @@ export interface Subscription {
 
 export interface Feed {
   /**
-   * Everything behind `from`, then what comes. Without `from`: from now on. What lies behind `from` no longer: onReset at
-   * once. Callbacks come in later turns of the event loop, never from within this call.
+   * Everything behind `from`, then what comes. Without `from`: from now on. The log no longer reaches back to `from`:
+   * onReset. Callbacks come in later turns of the event loop, never from within this call. Wait until `from` is reached:
+   * else a counter is shown without increments that the subscriber saw elsewhere, and they are not handed out again.
+   * Expiries are told to those who are live when they come; a replay does not repeat them.
    */
   subscribe(subscriber: FeedSubscriber, from?: WireVector): Subscription;
   /** Of all this peer has applied. Made once per change of it. */

@@ -60,6 +60,8 @@ export class ScriptWorld {
   /** What happened since the last look, a line each. */
   output: string[] = [];
   traced = false;
+  /** Told of every ready() once its records are appended: what else a shell does with them. */
+  onReady: (peer: ScriptPeer, ready: Ready) => void = () => {};
   #nextLinkId = 1;
   readonly #runs = new Map<string, string>();
 
@@ -361,6 +363,7 @@ export class ScriptWorld {
   #take(peer: ScriptPeer, ready: Ready): void {
     const { replica, storage } = peer;
     if (ready.append.length > 0) storage.log.append(ready.append);
+    this.onReady(peer, ready);
     for (const { link: id, bytes } of ready.send) {
       const link = this.links.find((candidate) => candidate.ids.includes(id));
       if (link === undefined) continue;
