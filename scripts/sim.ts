@@ -97,6 +97,9 @@ const simulate = async (seed: number, runs: number, peers: number): Promise<numb
   return failures.length > 0 || never.length > 0 || ends.some((end) => !end.finished) ? 1 : 0;
 };
 
+const killer = (by: Extract<Verdict, { killed: true }>["by"]): string =>
+  "seed" in by ? `killed by seed ${by.seed}: ${by.what}` : `killed by the script ${by.script}`;
+
 const testMutants = async (chosen: readonly Mutant[], runsMax: number): Promise<number> => {
   const lab = await MutantLab.open();
   const verdicts = new Map<string, Verdict>();
@@ -106,7 +109,7 @@ const testMutants = async (chosen: readonly Mutant[], runsMax: number): Promise<
       for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
         const verdict = await lab.test(mutant, { runsMax, secondsMax: 600 });
         verdicts.set(mutant.name, verdict);
-        const said = verdict.killed ? `killed by seed ${verdict.by.seed}: ${verdict.by.what}` : `LIVES: ${verdict.why}`;
+        const said = verdict.killed ? killer(verdict.by) : `LIVES: ${verdict.why}`;
         out(`${mutant.name.padEnd(28)} ${verdict.seconds.toFixed(1).padStart(6)} s ${said.slice(0, 160)}\n`);
       }
     };

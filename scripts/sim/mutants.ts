@@ -19,6 +19,8 @@ export interface Mutant {
   readonly seed?: number;
   /** For one that needs more of them than most seeds have. */
   readonly peers?: number;
+  /** For one that chance does not bring about: the script of tests/scripts that does. */
+  readonly script?: string;
 }
 
 const replica = (file: string): string => `server/replica/${file}.ts`;
@@ -363,13 +365,16 @@ const transfers: readonly Mutant[] = [
     "  state.logIndex.reset(state.nextLsn, state.vv);\n",
     "",
   ),
-  core(
-    "segments-across-install",
-    "after a restart, segments from before an installed transfer are streamed",
-    "replica",
-    "segment.lsn < start && segment.lsn >= state.streamStartLsn",
-    "segment.lsn < start",
-  ),
+  {
+    ...core(
+      "segments-across-install",
+      "after a restart, segments from before an installed transfer are streamed",
+      "replica",
+      "segment.lsn < start && segment.lsn >= state.streamStartLsn",
+      "segment.lsn < start",
+    ),
+    script: "restart-after-transfer-streams-no-gap.txt",
+  },
 ];
 
 // ---- disk: log, checkpoint, clock ceiling, gate -----------------------------------------------------------------------

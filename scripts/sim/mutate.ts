@@ -3,6 +3,7 @@
  *
  * A simulation that cannot tell a broken core from a whole one is worth nothing, so every mutant must be killed.
  */
+import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -12,11 +13,19 @@ import { runWorker } from "./spawn.ts";
 import type { Failure } from "./worker.ts";
 
 const folders = ["protocol", "server/replica", "server/storage", "scripts/sim"];
+/** What scripts/sim needs of the tests. */
+const files = ["tests/support/script-runner.ts", "tests/support/script-world.ts"];
+const scriptMsMax = 60_000;
 /** Run within a core's share of 20 minutes for all of them; most die in their first second. */
 export const mutantRunsMax = 20_000;
 
+interface Script {
+  readonly script: string;
+  readonly what: string;
+}
+
 export type Verdict =
-  | { readonly killed: true; readonly by: Failure; readonly runs: number; readonly seconds: number }
+  | { readonly killed: true; readonly by: Failure | Script; readonly runs: number; readonly seconds: number }
   | { readonly killed: false; readonly why: string; readonly runs: number; readonly seconds: number };
 
 /** The directory that holds package.json, whether this runs compiled or not. */
@@ -69,13 +78,15 @@ export class MutantLab {
   static async open(): Promise<MutantLab> {
     const lab = new MutantLab(findRoot(), await loadTranspiler(), mkdtempSync(join(tmpdir(), "chorus-mutants-")));
     const whole = join(lab.#directory, "whole");
-    for (const folder of folders) {
-      for (const name of readdirSync(join(lab.#root, folder), { recursive: true, encoding: "utf8" })) {
-        if (!name.endsWith(".ts")) continue;
-        const to = join(whole, folder, name.replace(/\.ts$/, ".js"));
-        mkdirSync(dirname(to), { recursive: true });
-        writeFileSync(to, lab.#transpile(lab.#source(join(folder, name))));
-      }
+    const inFolders = folders.flatMap((folder) =>
+      readdirSync(join(lab.#root, folder), { recursive: true, encoding: "utf8" })
+        .filter((name) => name.endsWith(".ts"))
+        .map((name) => join(folder, name)),
+    );
+    for (const file of [...inFolders, ...files]) {
+      const to = join(whole, file.replace(/\.ts$/, ".js"));
+      mkdirSync(dirname(to), { recursive: true });
+      writeFileSync(to, lab.#transpile(lab.#source(file)));
     }
     writeFileSync(join(whole, "package.json"), '{ "type": "module" }\n');
     symlinkSync(join(lab.#root, "node_modules"), join(lab.#directory, "node_modules"));
@@ -102,6 +113,11 @@ export class MutantLab {
   async test(mutant: Mutant, limits: { readonly runsMax: number; readonly secondsMax: number }): Promise<Verdict> {
     const directory = this.make(mutant);
     const startedMs = performance.now();
+    if (mutant.script !== undefined) {
+      const verdict = this.#runScript(directory, mutant.script);
+      rmSync(directory, { recursive: true, force: true });
+      return { ...verdict, seconds: (performance.now() - startedMs) / 1000 };
+    }
     let runs = 0;
     let by: Failure | undefined;
     const { finished, hung, stderr } = await runWorker({
@@ -123,5 +139,17 @@ export class MutantLab {
       return { killed: true, by: { seed: (mutant.seed ?? 1) + runs, what: "the run never ends" }, runs, seconds };
     if (!finished) throw new Error(`mutant ${mutant.name} does not run: ${stderr}`);
     return { killed: false, why: `${runs} runs saw nothing`, runs, seconds };
+  }
+
+  #runScript(directory: string, script: string): Verdict {
+    const path = join(this.#root, "tests/scripts", script);
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      [join(directory, "scripts/sim/script-worker.js"), path],
+      { encoding: "utf8", timeout: scriptMsMax },
+    );
+    if (status === 0) return { killed: false, why: `${script} saw nothing`, runs: 1, seconds: 0 };
+    if (stdout === "") throw new Error(`the script ${script} does not run: ${stderr}`);
+    return { killed: true, by: { script, what: stdout.split("\n", 1)[0] ?? "" }, runs: 1, seconds: 0 };
   }
 }

@@ -61,3 +61,12 @@ for (const name of ["gap", "no-causal", "transfer-base-only", "reply-before-appe
     assert.ok(verdict.killed, JSON.stringify(verdict));
   });
 }
+
+test("what chance does not bring about is noticed by its script", async () => {
+  const scripted = mutants.filter(({ script }) => script !== undefined);
+  assert.ok(scripted.length > 0);
+  for (const mutant of scripted) {
+    const verdict = await lab.test(mutant, { runsMax: 1, secondsMax: 30 });
+    assert.ok(verdict.killed, `${mutant.name}: ${JSON.stringify(verdict)}`);
+  }
+});
