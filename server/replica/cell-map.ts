@@ -578,6 +578,11 @@ export class CellMap {
     this.#candidates.push(ref);
   }
 
+  /** Cells that were given an expiry within step n, (n - 1, n] of `horizonStepMs`, some of them more than once. */
+  expiringInStep(step: number): readonly CellRef[] {
+    return this.#expiring.get(step) ?? [];
+  }
+
   get horizonMs(): number {
     return this.#horizonMs;
   }
@@ -613,11 +618,6 @@ export class CellMap {
       }
       this.#addCandidate(ref);
     }
-  }
-
-  /** Cells that were given an expiry within step n, (n - 1, n] of `horizonStepMs`, some of them more than once. */
-  expiringInStep(step: number): readonly CellRef[] {
-    return this.#expiring.get(step) ?? [];
   }
 
   /** Takes the list of cells that may be purgeable; the caller hands back those that must wait. */
