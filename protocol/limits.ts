@@ -132,8 +132,8 @@ if (peersMax * 35 + 1024 > handshakeMessageBytesMax) throw new Error("a hello mu
 
 // ---- HTTP -----------------------------------------------------------------------------------------------------------
 
-/** Open connections of the HTTP port, links among them. Beyond: closed at once. */
-export const httpConnectionsMax = 1024;
+/** Open connections of the HTTP port, links and client WebSockets among them. Beyond: closed at once. */
+export const httpConnectionsMax = 5120;
 /** Headers of a request: bytes (beyond: HTTP 431) and count (the rest is ignored). */
 export const httpHeaderBytesMax = 8 * 1024;
 export const httpHeadersMax = 64;
@@ -213,3 +213,34 @@ export const positionBytesMax = 64 * 1024;
 export const feedBatchBytes = 256 * 1024;
 /** Unsent bytes of one subscriber: above, its watch stops and goes on from the log once it has read (`lagging`). */
 export const feedQueueBytesMax = 4 * 1024 * 1024;
+
+// ---- The client WebSocket ---------------------------------------------------------------------------------------------
+
+/** Client WebSockets at a time. More: HTTP 503. The HTTP port has room for links and requests beside them. */
+export const clientSocketsMax = 4096;
+/** Of these, such as have not said hello yet. More: HTTP 503. `authenticateMs` later they are closed. */
+export const unauthenticatedClientSocketsMax = 256;
+/** Longest message before hello: it may carry a position. Longer: BAD_MESSAGE. */
+export const clientHelloBytesMax = positionBytesMax + 16 * 1024;
+/** All bytes of a socket before its hello. Beyond: destroyed, whatever length a frame claims. */
+export const clientHelloSocketBytesMax = 2 * clientHelloBytesMax;
+/** Longest message: a SET of the longest value, in base64 or as text with an escape for every character. BAD_MESSAGE. */
+export const clientMessageBytesMax = 2 * (valueBytesMax + keyBytesMax) + 64 * 1024;
+/** A message beyond this is not even taken in: the WebSocket is closed with 1009. */
+export const clientMessageBytesHard = clientMessageBytesMax + 1024 * 1024;
+/** Fragments of one message; browsers make them of 64 KiB and less. More: the WebSocket is closed with 1008. */
+export const clientFragmentsMax = 16 * 1024;
+/** Reads that one message may arrive in: the largest one in segments of 512 bytes. More: closed with 1008. */
+export const clientChunksMax = Math.ceil(clientMessageBytesHard / 512);
+/** Subscriptions of one client WebSocket. More: TOO_MANY. */
+export const clientSubscriptionsMax = 64;
+/** How long commands wait for the position of hello, unless it says. Then: STALE. */
+export const staleAfterMsDefault = 5000;
+/** A client WebSocket that said nothing for so long is pinged; silent for longer, it is cut. */
+export const clientPingMs = 10_000;
+export const clientSilentMs = 30_000;
+/** After our close frame: time for the client's. Then it is cut. */
+export const clientCloseMs = 2000;
+
+if (clientSocketsMax + 1024 > httpConnectionsMax) throw new Error("client WebSockets must leave room for links");
+if (clientMessageBytesMax < 1.5 * valueBytesMax) throw new Error("one message must hold the longest value in base64");

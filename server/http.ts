@@ -1,9 +1,10 @@
 /**
  * A peer's HTTP port: what a person or an orchestrator asks (`/status`, `/livez`, `/readyz`, `/healthz`), and the door
- * through which WebSockets are handed on (`/peer`, see server/links).
+ * through which WebSockets are handed on (`/peer`, see server/links; `/client`, see server/ports/client-socket.ts).
  *
  * It only reads, sends no CORS header, and answers requests whose Host is an address, a loopback name or an advertised
- * name. A web page that had its own name point here (DNS rebinding) is refused by that: its Host is another name.
+ * name. A web page that had its own name point here (DNS rebinding) is refused by that: its Host is another name. A
+ * WebSocket may be opened by any page, whoever serves it, so `/client` looks at the Origin too.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, isIP } from "node:net";
@@ -42,6 +43,10 @@ export interface HttpOptions {
   readonly source: HttpSource;
   /** Path to handler, such as `/peer`. Other paths: 404. */
   readonly upgrades: ReadonlyMap<string, UpgradeHandler>;
+  /** Of `upgrades`, those that web pages may open: of this very host and port, and of `allowOrigins`. */
+  readonly pagePaths?: ReadonlySet<string>;
+  /** Origins such as `https://app.example`; `*` is any. */
+  readonly allowOrigins?: readonly string[];
   /** Names (without ports) beside loopback and addresses that requests may be made to. */
   readonly hosts: readonly string[];
   /** A bug while answering; the client gets a bare 500. */
@@ -82,9 +87,11 @@ export const createHttpServer = (options: HttpOptions): Server => {
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const path = (request.url ?? "").split("?", 1)[0] ?? "";
     const handler = options.upgrades.get(path);
-    if (handler !== undefined) return handler(request, socket, head);
+    const isRefused = options.pagePaths?.has(path) === true && !isOriginAllowed(request, hosts, options.allowOrigins);
+    if (handler !== undefined && !isRefused) return handler(request, socket, head);
     socket.on("error", () => socket.destroy());
-    refuseUpgrade(socket, 404, "no WebSocket here");
+    if (isRefused) refuseUpgrade(socket, 403, "a page of that origin may not connect here; see --allow-origin");
+    else refuseUpgrade(socket, 404, "no WebSocket here");
   });
   return server;
 };
@@ -184,6 +191,28 @@ const isHostAllowed = (host: string, advertised: ReadonlySet<string>): boolean =
   if (match === null) return false;
   const name = (match[1] ?? match[2] ?? "").toLowerCase();
   return name === "localhost" || isIP(name) !== 0 || advertised.has(name);
+};
+
+/**
+ * Programs send no Origin. A page that came from the very host and port it asks is no stranger, provided that its host
+ * is a name of ours: a rebound name is the same in both headers.
+ */
+const isOriginAllowed = (
+  { headers }: IncomingMessage,
+  hosts: ReadonlySet<string>,
+  allowed: readonly string[] = [],
+): boolean => {
+  const origin = headers.origin ?? headers["sec-websocket-origin"];
+  if (origin === undefined || allowed.includes("*")) return true;
+  if (typeof origin !== "string") return false;
+  if (allowed.includes(origin.toLowerCase())) return true;
+  const { host } = headers;
+  if (host === undefined || !isHostAllowed(host, hosts)) return false;
+  const [, scheme, authority] = /^(https?):\/\/([^/@]+)$/i.exec(origin) ?? [];
+  if (scheme === undefined || authority === undefined) return false;
+  const withPort = (name: string): string =>
+    /:[0-9]+$/.test(name) ? name.toLowerCase() : `${name.toLowerCase()}:${scheme.toLowerCase() === "https" ? 443 : 80}`;
+  return withPort(authority) === withPort(host);
 };
 
 const listenFailureText = (error: NodeJS.ErrnoException, where: { host: string; port: number }): string => {

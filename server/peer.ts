@@ -13,6 +13,7 @@ import { DecodeFault } from "../protocol/bytes.ts";
 import { conflictBytesMax, diskFreeBytesLow, linkQueueHighBytes } from "../protocol/limits.ts";
 import type { Incarnation, PeerName } from "../protocol/words.ts";
 import { makeExecutor } from "./commands/execute.ts";
+import type { Session } from "./commands/session.ts";
 import { hostPortToText, type PeerConfig } from "./config.ts";
 import { ReplicaFeed } from "./feed/replica-feed.ts";
 import { PeerHost } from "./host.ts";
@@ -21,8 +22,11 @@ import { infoSections } from "./info.ts";
 import { linkFaultControl, linkFaultOf } from "./link-faults.ts";
 import { LinkOutbox } from "./link-outbox.ts";
 import { type Link, type LinkEvents, LinkFaults, type LinkTiming, PeerLinks } from "./links/index.ts";
+import { refuseUpgrade } from "./links/refuse-upgrade.ts";
 import { createLogger, type Logger } from "./logger.ts";
 import { Maintenance, type MaintenanceTiming } from "./maintenance.ts";
+import type { Welcome } from "./ports/client-socket-owner.ts";
+import { ClientSocketPort } from "./ports/client-socket-port.ts";
 import { TcpPort } from "./ports/tcp.ts";
 import { RateMeter } from "./rate-meter.ts";
 import { recover } from "./recovery.ts";
@@ -107,6 +111,7 @@ class Peer implements RunningPeer, LinkEvents {
   #maintenance!: Maintenance;
   #links: PeerLinks | undefined;
   #tcp: TcpPort | undefined;
+  #clients: ClientSocketPort | undefined;
   #http: ReturnType<typeof createHttpServer> | undefined;
   #httpPort = 0;
   #loaded = false;
@@ -198,9 +203,9 @@ class Peer implements RunningPeer, LinkEvents {
             onChange: (peer, fault) => this.#logger.warn({ fault }, `FAULT LINK: ${peer}`),
           })
         : undefined,
-      sessions: () => this.#tcp?.sessions() ?? [],
-      session: (id) => this.#tcp?.session(id),
-      kill: (session) => this.#tcp?.session(session.id)?.kill(),
+      sessions: () => this.#sessions(),
+      session: (id) => this.#tcp?.session(id) ?? this.#clients?.session(id),
+      kill: ({ id }) => (this.#tcp?.session(id) ?? this.#clients?.session(id))?.kill(),
       shutdown: () => {
         this.#end(0, "SHUTDOWN");
       },
@@ -223,6 +228,14 @@ class Peer implements RunningPeer, LinkEvents {
       execute: this.#executor,
       turn: this.#loop,
       requiresAuthentication: config.password !== undefined,
+      nextSessionId: () => ++this.#lastSessionId,
+    });
+    this.#clients = new ClientSocketPort({
+      execute: this.#executor,
+      turn: this.#loop,
+      feed: this.#feed,
+      checkPassword: this.#host.checkPassword,
+      welcome: () => this.#welcome(),
       nextSessionId: () => ++this.#lastSessionId,
     });
     await this.#tcp.open();
@@ -249,6 +262,26 @@ class Peer implements RunningPeer, LinkEvents {
     this.#logger.info({ incarnation }, "run begins");
   }
 
+  *#sessions(): Iterable<Session> {
+    if (this.#tcp !== undefined) yield* this.#tcp.sessions();
+    if (this.#clients !== undefined) yield* this.#clients.sessions();
+  }
+
+  #welcome(): Welcome {
+    const { name, clusterId, peers } = this.#config;
+    return {
+      peer: name,
+      incarnation: this.#replica.state.incarnation,
+      cluster: clusterId,
+      version: this.#version,
+      // One that runs alone may have taken any free port: its own entry says where it listens.
+      peers: peers.map((peer) => ({
+        name: peer.name,
+        address: hostPortToText(peer.name === name && peer.port === 0 ? { ...peer, port: this.#httpPort } : peer),
+      })),
+    };
+  }
+
   #wallMs(): number {
     return (this.#options.wallMs ?? Date.now)();
   }
@@ -265,7 +298,16 @@ class Peer implements RunningPeer, LinkEvents {
             else socket.destroy();
           },
         ],
+        [
+          "/client",
+          (request, socket, head) => {
+            if (this.#clients !== undefined) return this.#clients.handleUpgrade(request, socket, head);
+            socket.on("error", () => socket.destroy());
+            refuseUpgrade(socket, 503, "this peer is reading its data");
+          },
+        ],
       ]),
+      pagePaths: new Set(["/client"]),
       hosts: [config.advertise.host, ...config.peers.map((peer) => peer.host)],
       onError: (error) => this.#logger.error({ err: error }, "HTTP request failed"),
     });
@@ -650,7 +692,7 @@ class Peer implements RunningPeer, LinkEvents {
   }
 
   #info(): ReturnType<typeof infoSections> {
-    const counters = this.#tcp?.counters;
+    const [tcp, clients] = [this.#tcp?.counters, this.#clients?.counters];
     const { stats } = this.#executor;
     return infoSections({
       config: this.#config,
@@ -658,16 +700,16 @@ class Peer implements RunningPeer, LinkEvents {
       replica: this.#replica,
       tcpPort: this.tcpPort,
       startedAtMs: this.#startedAtMs,
-      clients: this.#tcp?.connectionCount ?? 0,
+      clients: (this.#tcp?.connectionCount ?? 0) + (this.#clients?.connectionCount ?? 0),
       blockedClients: stats.blocked,
       commands: stats.commands,
       opsPerSecond: this.#rate.perSecond,
       keyspaceHits: stats.keyspaceHits,
       keyspaceMisses: stats.keyspaceMisses,
-      connectionsReceived: counters?.connectionsReceived ?? 0,
-      connectionsRejected: counters?.connectionsRejected ?? 0,
-      inputBytes: counters?.inputBytes ?? 0,
-      outputBytes: counters?.outputBytes ?? 0,
+      connectionsReceived: (tcp?.connectionsReceived ?? 0) + (clients?.connectionsReceived ?? 0),
+      connectionsRejected: (tcp?.connectionsRejected ?? 0) + (clients?.connectionsRejected ?? 0),
+      inputBytes: (tcp?.inputBytes ?? 0) + (clients?.inputBytes ?? 0),
+      outputBytes: (tcp?.outputBytes ?? 0) + (clients?.outputBytes ?? 0),
       linksUp: this.#linksUp(),
       loading: this.#replica.state.gated,
       checkpointRunning: this.#replica.checkpointer.running,
@@ -713,7 +755,7 @@ class Peer implements RunningPeer, LinkEvents {
     for (const timer of this.#timers) clearInterval(timer);
     this.#loopDelay.disable();
     this.#feed?.close();
-    await this.#tcp?.close();
+    await Promise.all([this.#tcp?.close(), this.#clients?.close()]);
     await this.#maintenance?.stop();
     if (this.#loaded) {
       // Once more around, so that the last frames leave for the peers before the links end.
@@ -732,6 +774,7 @@ class Peer implements RunningPeer, LinkEvents {
   async abandon(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     await this.#tcp?.close(0).catch(() => undefined);
+    await this.#clients?.close(0).catch(() => undefined);
     await this.#links?.close().catch(() => undefined);
     if (this.#http !== undefined) await closeHttpServer(this.#http, 0).catch(() => undefined);
     await this.#storage?.close().catch(() => undefined);
