@@ -234,6 +234,10 @@ export const clientFragmentsMax = 16 * 1024;
 export const clientChunksMax = Math.ceil(clientMessageBytesHard / 512);
 /** Subscriptions of one client WebSocket. More: TOO_MANY. */
 export const clientSubscriptionsMax = 64;
+/** JSON of conflicts in one message; a longer conflict goes alone. */
+export const conflictsMessageBytes = 256 * 1024;
+/** Conflicts that came while a subscriber did not read, beyond those of the journal. More: it is sent the journal anew. */
+export const pendingConflictsMax = 1000;
 /** How long commands wait for the position of hello, unless it says. Then: STALE. */
 export const staleAfterMsDefault = 5000;
 /** A client WebSocket that said nothing for so long is pinged; silent for longer, it is cut. */

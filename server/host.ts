@@ -16,9 +16,10 @@ import type {
   TraceReport,
 } from "./commands/session.ts";
 import type { PeerConfig } from "./config.ts";
+import { conflictReport } from "./conflict-report.ts";
 import { linkFaultOf } from "./link-faults.ts";
 import type { PeerLinks } from "./links/index.ts";
-import type { Conflict, Replica } from "./replica/index.ts";
+import type { Replica } from "./replica/index.ts";
 import { at, covers, opsAhead, stampToMs } from "./replica/index.ts";
 import type { TurnLoop } from "./turn-loop.ts";
 
@@ -314,24 +315,6 @@ const linkStateText = (socket: string | undefined, stream: string | undefined, s
   if (socket !== "up") return socket ?? "down";
   if (staging || stream === "scan" || stream === "transfer-log") return "transfer";
   return stream === "live" ? "up" : "catching-up";
-};
-
-const conflictReport = (conflict: Conflict): ConflictReport => {
-  const side = ({ value, dot, stamp }: Conflict["winner"]): ConflictReport["winner"] => ({
-    value,
-    dot,
-    stampMs: stampToMs(stamp),
-    origin: dot.slice(0, dot.lastIndexOf(":")),
-  });
-  return {
-    id: conflict.id,
-    key: conflict.key,
-    atMs: stampToMs(conflict.loser.stamp),
-    winner: side(conflict.winner),
-    loser: side(conflict.loser),
-    why: conflict.why,
-    restored: conflict.restored,
-  };
 };
 
 const sameText = (a: string, b: string): boolean => {

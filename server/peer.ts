@@ -15,6 +15,7 @@ import type { Incarnation, PeerName } from "../protocol/words.ts";
 import { makeExecutor } from "./commands/execute.ts";
 import type { Session } from "./commands/session.ts";
 import { hostPortToText, type PeerConfig } from "./config.ts";
+import { ConflictFeed } from "./feed/conflict-feed.ts";
 import { ReplicaFeed } from "./feed/replica-feed.ts";
 import { PeerHost } from "./host.ts";
 import { closeHttpServer, createHttpServer, type HealthCheck, listenHttp } from "./http.ts";
@@ -106,6 +107,7 @@ class Peer implements RunningPeer, LinkEvents {
   #storage: FileStorage | undefined;
   #loop!: TurnLoop;
   #feed: ReplicaFeed | undefined;
+  readonly #conflicts: ConflictFeed;
   #host!: PeerHost;
   #executor!: ReturnType<typeof makeExecutor>;
   #maintenance!: Maintenance;
@@ -142,6 +144,7 @@ class Peer implements RunningPeer, LinkEvents {
       conflicts: { entriesMax: config.conflictsMax, bytesMax: conflictBytesMax },
       recentBytesMax,
     });
+    this.#conflicts = new ConflictFeed(this.#replica.state.journal);
   }
 
   get tcpPort(): number {
@@ -234,6 +237,9 @@ class Peer implements RunningPeer, LinkEvents {
       execute: this.#executor,
       turn: this.#loop,
       feed: this.#feed,
+      conflicts: this.#conflicts,
+      status: () => this.#status(),
+      readRefusal: () => this.#host.readRefusal(),
       checkPassword: this.#host.checkPassword,
       welcome: () => this.#welcome(),
       nextSessionId: () => ++this.#lastSessionId,
@@ -510,6 +516,7 @@ class Peer implements RunningPeer, LinkEvents {
     for (const event of ready.events) this.#onEvent(event);
     for (const comparison of ready.comparisons) this.#host.onComparison(comparison);
     if (ready.append.length > 0) this.#feed?.onAppended(ready.append);
+    this.#conflicts.onTurn();
     if (ready.send.length > 0) this.#watchQueues();
     if (!this.#scanScheduled && this.#replica.scanning().length > 0) this.#scan();
   }

@@ -1,5 +1,6 @@
 /** What one client WebSocket needs of its port and of the peer behind it. */
 import type { Feed } from "../feed/change.ts";
+import type { ConflictFeed } from "../feed/conflict-feed.ts";
 import type { Turn } from "../turn.ts";
 import type { ClientSocket } from "./client-socket.ts";
 import type { ClientSocketLimits } from "./client-socket-limits.ts";
@@ -33,11 +34,16 @@ export interface Welcome {
 export interface ClientSocketOwner {
   readonly execute: Executor;
   readonly turn: Turn;
-  readonly feed: Feed | undefined;
+  readonly feed: Feed;
+  readonly conflicts: ConflictFeed;
   readonly limits: ClientSocketLimits;
   readonly counters: ClientSocketCounters;
   readonly checkPassword: ((user: string, password: string) => boolean) | undefined;
+  /** Undefined when reads are answered; else the error line, such as `LOADING ...`. */
+  readonly readRefusal: () => string | undefined;
   readonly welcome: () => Welcome;
+  /** The report as JSON, at once and then about every second. The result ends it. */
+  watchStatus(listener: (json: string) => void): () => void;
   onGreeted(socket: ClientSocket): void;
   onClosed(socket: ClientSocket): void;
 }

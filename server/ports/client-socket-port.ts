@@ -17,6 +17,7 @@ import {
   portCloseMs,
 } from "../../protocol/limits.ts";
 import type { Feed } from "../feed/change.ts";
+import type { ConflictFeed } from "../feed/conflict-feed.ts";
 import { refuseUpgrade } from "../links/refuse-upgrade.ts";
 import type { Turn } from "../turn.ts";
 import { ClientSocket } from "./client-socket.ts";
@@ -27,7 +28,11 @@ import type { Executor } from "./connection.ts";
 export interface ClientSocketPortOptions {
   readonly execute: Executor;
   readonly turn: Turn;
-  readonly feed: Feed | undefined;
+  readonly feed: Feed;
+  readonly conflicts: ConflictFeed;
+  /** As GET /status answers; becomes JSON. */
+  readonly status: () => unknown;
+  readonly readRefusal: () => string | undefined;
   /** Undefined: no password is set, everybody is let in. */
   readonly checkPassword: ((user: string, password: string) => boolean) | undefined;
   readonly welcome: () => Welcome;
@@ -36,6 +41,8 @@ export interface ClientSocketPortOptions {
   readonly limits?: Partial<ClientSocketLimits>;
   /** How often deadlines are looked at. Default 1,000 ms; they are late by at most this. */
   readonly sweepIntervalMs?: number;
+  /** Default 1,000 ms. */
+  readonly statusIntervalMs?: number;
 }
 
 export class ClientSocketPort {
@@ -60,6 +67,8 @@ export class ClientSocketPort {
   /** Sockets that have not said hello. */
   #strangers = 0;
   readonly #sweeper: NodeJS.Timeout;
+  readonly #statusListeners = new Set<(json: string) => void>();
+  #statusTimer: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
   #onLastClosed: (() => void) | undefined;
 
@@ -70,6 +79,9 @@ export class ClientSocketPort {
       execute: options.execute,
       turn: options.turn,
       feed: options.feed,
+      conflicts: options.conflicts,
+      readRefusal: options.readRefusal,
+      watchStatus: (listener) => this.#watchStatus(listener),
       limits: this.#limits,
       counters: this.counters,
       checkPassword: options.checkPassword,
@@ -165,6 +177,23 @@ export class ClientSocketPort {
       });
     }
     clearInterval(this.#sweeper);
+  }
+
+  /** One report serves all. */
+  #watchStatus(listener: (json: string) => void): () => void {
+    const report = (): string => JSON.stringify(this.#options.status());
+    listener(report());
+    this.#statusListeners.add(listener);
+    this.#statusTimer ??= setInterval(() => {
+      const json = report();
+      for (const each of this.#statusListeners) each(json);
+    }, this.#options.statusIntervalMs ?? 1000);
+    return () => {
+      this.#statusListeners.delete(listener);
+      if (this.#statusListeners.size > 0) return;
+      clearInterval(this.#statusTimer);
+      this.#statusTimer = undefined;
+    };
   }
 
   #onSocketClosed(socket: ClientSocket): void {

@@ -36,6 +36,7 @@ import type { Releasable } from "../turn.ts";
 import { wireToLatin1 } from "./client-socket-bytes.ts";
 import type { ClientSocketOwner } from "./client-socket-owner.ts";
 import { JsonReplyWriter } from "./client-socket-reply.ts";
+import { Subscriptions } from "./client-socket-subscriptions.ts";
 
 /** How often the clock is asked whether a turn's share is used up: every so many messages. */
 const clockEvery = 16;
@@ -91,6 +92,7 @@ export class ClientSocket implements Session, Releasable {
   readonly reply = new JsonReplyWriter();
 
   readonly #owner: ClientSocketOwner;
+  readonly #subscriptions: Subscriptions;
   readonly #ws: WebSocket;
   readonly #socket: Socket;
   /** Read and not run, oldest first from #nextAt on. */
@@ -109,6 +111,7 @@ export class ClientSocket implements Session, Releasable {
 
   #greeted = false;
   #position: "reached" | "behind" | "stale" = "reached";
+  #staleAfterMs = 0;
   /** This turn will take our replies at its end. */
   #inTurn = false;
   #running = false;
@@ -145,6 +148,14 @@ export class ClientSocket implements Session, Releasable {
     this.#messagesLeft = owner.limits.unauthenticatedTurnCommandsMax;
     this.#heardAtMs = performance.now();
     this.#helloBeforeMs = this.#heardAtMs + owner.limits.helloMs;
+    this.#subscriptions = new Subscriptions(owner, {
+      send: (message) => this.#send(message),
+      isFull: () => this.closing || this.#ws.bufferedAmount > owner.limits.feedQueueBytesMax,
+      refuse: (refusedId, code, message) => {
+        this.#refuse(refusedId, code, message);
+        this.#finishTurn();
+      },
+    });
     this.#ws.on("message", this.#onMessage);
     this.#ws.on("ping", this.#onPing);
     this.#ws.on("error", this.#onError);
@@ -185,6 +196,7 @@ export class ClientSocket implements Session, Releasable {
     this.#closeCode = 1001;
     this.#closeReason = "this peer stops";
     this.closing = true;
+    this.#subscriptions.endAll("this peer stops");
     this.#refuseWaiting();
     this.#closeIfAnswered();
   }
@@ -364,7 +376,10 @@ export class ClientSocket implements Session, Releasable {
     switch (request.type) {
       case "command":
       case "watch":
-        if (this.#position === "reached") return request.type === "command" ? this.#onCommand(request) : undefined;
+        if (this.#position === "reached") {
+          if (request.type === "command") return this.#onCommand(request);
+          return this.#subscriptions.watch(request, this.#staleAfterMs);
+        }
         if (this.#position === "stale") return this.#refuseStale(request);
         this.#waitingBytes += waiting.bytes + waitingOverheadBytes;
         this.#deferred.push(waiting);
@@ -372,14 +387,14 @@ export class ClientSocket implements Session, Releasable {
       case "status":
       case "conflicts":
       case "cancel":
-        return this.#refuse(request.id, "ERR", "not there yet");
+        return this.#subscriptions.handle(request);
       default:
         return request satisfies never;
     }
   }
 
   #onHello(hello: ClientHello): void {
-    const { checkPassword, welcome, limits, feed } = this.#owner;
+    const { checkPassword, welcome, limits } = this.#owner;
     if (this.#greeted) return this.#refuse(undefined, "BAD_MESSAGE", "hello was said already");
     if (hello.protocolVersion !== clientProtocolVersion) {
       const why = `protocol version ${hello.protocolVersion}, this peer speaks ${clientProtocolVersion}`;
@@ -401,14 +416,15 @@ export class ClientSocket implements Session, Releasable {
     this.#helloBeforeMs = Number.POSITIVE_INFINITY;
     this.#startShare();
     this.#owner.onGreeted(this);
-    this.send(JSON.stringify({ type: "welcome", protocolVersion: clientProtocolVersion, ...welcome() }));
-    if (position.length === 0 || feed === undefined) return;
+    this.#send(JSON.stringify({ type: "welcome", protocolVersion: clientProtocolVersion, ...welcome() }));
+    this.#staleAfterMs = hello.staleAfterMs ?? limits.staleAfterMs;
+    if (position.length === 0) return;
     this.#position = "behind";
-    this.#awaitPosition(position, hello.staleAfterMs ?? limits.staleAfterMs);
+    this.#awaitPosition(position, this.#staleAfterMs);
   }
 
   #awaitPosition(position: WireVector, timeoutMs: number): void {
-    void this.#owner.feed?.reached(position, timeoutMs).then((reached) => {
+    void this.#owner.feed.reached(position, timeoutMs).then((reached) => {
       if (this.#closed || this.closing) return;
       this.#position = reached ? "reached" : "stale";
       if (!reached) this.#awaitPosition(position, staleRetryMs);
@@ -426,6 +442,9 @@ export class ClientSocket implements Session, Releasable {
   }
 
   #onCommand(request: CommandRequest): void {
+    if (this.#subscriptions.has(request.id)) {
+      return this.#refuse(request.id, "ID_IN_USE", "a subscription has this id");
+    }
     const words = request.args.map(wireToLatin1);
     const name = words[0]?.toUpperCase() ?? "";
     if (refusedCommands.has(name)) {
@@ -478,7 +497,7 @@ export class ClientSocket implements Session, Releasable {
     if (this.#head === undefined) return "";
     let output = this.#head;
     // A stranger is told nothing of the data, not even how much there is.
-    const position = this.#greeted ? (this.#owner.feed?.position() ?? "") : "";
+    const position = this.#greeted ? this.#owner.feed.position() : "";
     if (position !== this.#positionTold) {
       this.#positionTold = position;
       output += `,"position":"${position}"`;
@@ -513,8 +532,8 @@ export class ClientSocket implements Session, Releasable {
     return this.#sent(output.length);
   }
 
-  /** One whole message. Called by subscriptions too: they look at `bufferedBytes` before. */
-  send(message: string): void {
+  /** One whole message, now. */
+  #send(message: string): void {
     if (this.#closed || this.#closeSent) return;
     this.#ws.send(message);
     this.#sent(message.length);
@@ -536,7 +555,9 @@ export class ClientSocket implements Session, Releasable {
   }
 
   readonly #onDrain = (): void => {
+    if (this.#closed) return;
     if (this.#choked) this.#unchoke();
+    this.#subscriptions.onWritable();
   };
 
   #unchoke(): void {
@@ -583,6 +604,7 @@ export class ClientSocket implements Session, Releasable {
     this.#head = undefined;
     this.#tail = "";
     this.reply.take();
+    this.#subscriptions.drop();
     this.#owner.onClosed(this);
   };
 }

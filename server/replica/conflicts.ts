@@ -48,6 +48,8 @@ export class ConflictJournal {
   /** All ever recorded, and those the bounds let go. */
   recorded = 0;
   dropped = 0;
+  /** Ids recorded or restored since the shell emptied it; undefined while nobody listens. */
+  news: string[] | undefined;
 
   constructor(limits: ConflictLimits) {
     this.#limits = limits;
@@ -61,6 +63,7 @@ export class ConflictJournal {
     if (this.#entries.has(conflict.id)) return;
     this.recorded++;
     this.#put(conflict);
+    this.news?.push(conflict.id);
     while (this.#entries.size > this.#limits.entriesMax || this.bytes > this.#limits.bytesMax) {
       const oldest = this.#entries.keys().next().value;
       if (oldest === undefined) break;
@@ -92,6 +95,7 @@ export class ConflictJournal {
     if (entry === undefined) return;
     this.#entries.set(id, { ...entry, restored: true });
     this.#changed.add(id);
+    this.news?.push(id);
   }
 
   /** Oldest first; all, or those of one key. */

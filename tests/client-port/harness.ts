@@ -3,10 +3,13 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { WebSocket } from "ws";
 import { type ClientRequest, type PeerMessage, parsePeerMessage } from "../../protocol/client-messages.ts";
+import { ConflictFeed } from "../../server/feed/conflict-feed.ts";
 import { closeHttpServer, createHttpServer, listenHttp } from "../../server/http.ts";
 import { ClientSocketPort, type ClientSocketPortOptions } from "../../server/ports/client-socket-port.ts";
+import { ConflictJournal } from "../../server/replica/conflicts.ts";
 import { fakePeerWithCommands } from "../support/fake-host.ts";
 import { TestTurn, until } from "../wire/harness.ts";
+import { FakeFeed } from "./fake-feed.ts";
 
 export const welcome = {
   peer: "a",
@@ -22,16 +25,23 @@ type Cleanup = { after(fn: () => Promise<void>): void };
 export const openClientPort = async (t: Cleanup, options: Partial<ClientSocketPortOptions> = {}) => {
   const turn = new TestTurn();
   const { host, execute } = fakePeerWithCommands();
+  const feed = new FakeFeed();
+  const journal = new ConflictJournal({ entriesMax: 1000, bytesMax: 1024 * 1024 });
+  const conflicts = new ConflictFeed(journal);
   host.checkPassword = options.checkPassword;
   let lastId = 0;
   const port = new ClientSocketPort({
     turn,
     execute,
-    feed: undefined,
+    feed,
+    conflicts,
+    status: () => ({ keys: host.keyspace.size }),
+    readRefusal: () => host.readRefusal(),
     checkPassword: undefined,
     welcome: () => welcome,
     nextSessionId: () => ++lastId,
     sweepIntervalMs: 20,
+    statusIntervalMs: 20,
     ...options,
   });
   const server = createHttpServer({
@@ -51,9 +61,12 @@ export const openClientPort = async (t: Cleanup, options: Partial<ClientSocketPo
     port,
     turn,
     host,
+    feed,
+    journal,
+    conflicts,
     httpPort,
     connect: () => Client.connect(httpPort),
-    greeted: () => Client.greeted(httpPort),
+    greeted: (hello: Readonly<Record<string, unknown>> = {}) => Client.greeted(httpPort, hello),
   };
 };
 
