@@ -248,3 +248,19 @@ export const clientCloseMs = 2000;
 
 if (clientSocketsMax + 1024 > httpConnectionsMax) throw new Error("client WebSockets must leave room for links");
 if (clientMessageBytesMax < 1.5 * valueBytesMax) throw new Error("one message must hold the longest value in base64");
+
+// ---- The TypeScript client --------------------------------------------------------------------------------------------
+
+/** Longest message a client takes from a peer: a reply of `replyBytesMax`, and room. Longer: the connection ends. */
+export const clientReceivedBytesMax = 2 * replyBytesMax;
+/** Commands sent and not answered. More wait in the client, where a failover needs no second sending. */
+export const clientCommandsInFlightMax = 1000;
+/** Their bytes, one command aside: what a peer reads before it stops reading, and as much again. */
+export const clientInFlightBytesMax = 2 * queuedInputBytesMax;
+/** Calls of one client that wait, sent or not, and their bytes. More: TOO_MANY. */
+export const clientPendingCallsMax = 100_000;
+export const clientPendingBytesMax = 128 * 1024 * 1024;
+/** Changes, conflicts and the like that nobody has pulled yet, per subscription: beyond, it is cancelled until they are. */
+export const clientFeedBytesMax = 1024 * 1024;
+/** Conflicts that a watcher of conflicts has been given, by id: more than any journal of default size. Beyond: given again. */
+export const clientConflictsKnownMax = 4 * conflictsMaxDefault;
