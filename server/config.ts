@@ -50,6 +50,8 @@ export interface PeerConfig {
   readonly secrets: readonly Buffer[];
   /** What clients AUTH with, latin1 like every value on the wire; undefined only on loopback. */
   readonly password: string | undefined;
+  /** Origins of web pages that may open `/client`, lower case, beside this peer's own; `*` is any. */
+  readonly allowOrigins: readonly string[];
   /** 0: no limit. */
   readonly memoryBytesMax: number;
   readonly clockSkewMsMax: number;
@@ -78,6 +80,8 @@ interface SettingMeta {
   readonly perPeer?: true;
   /** Redis's name of the same thing, for CONFIG GET. */
   readonly redisName?: string;
+  /** The flag may be given several times; its value is then an array. */
+  readonly repeatable?: true;
 }
 
 const settingMetas = z.registry<SettingMeta>();
@@ -181,6 +185,21 @@ const peerList = z
     return peers;
   });
 
+const originWords = "expected origins such as https://app.example:8443, or *";
+
+/** As a browser sends it: scheme, host, and the port unless it is the scheme's own. */
+const originList = z
+  .union([z.string().transform((input) => input.split(",")), z.array(z.string())], originWords)
+  .transform((entries, context): readonly string[] => {
+    const origins = entries.map((entry) => entry.trim().toLowerCase()).filter((entry) => entry !== "");
+    const bad = origins.find((origin) => origin !== "*" && !isOrigin(origin));
+    if (bad === undefined) return [...new Set(origins)];
+    context.addIssue(`${originWords}, not "${bad}"`);
+    return z.NEVER;
+  });
+
+const isOrigin = (text: string): boolean => URL.canParse(text) && new URL(text).origin === text;
+
 const settingsSchema = z.strictObject({
   name: text("a peer's name")
     .regex(/^[A-Za-z0-9_-]{1,32}$/, peerNameWords)
@@ -276,6 +295,13 @@ const settingsSchema = z.strictObject({
       summary: `what clients AUTH with: one line of at least ${passwordBytesMin} bytes (mode 600)`,
       defaultText: "none",
     }),
+  allowOrigin: originList.default([]).register(settingMetas, {
+    argument: "ORIGIN",
+    summary:
+      "web pages of this origin may connect to /client, such as https://app.example; several: again, or by commas; * is any",
+    defaultText: "only pages of the peer's own host and port",
+    repeatable: true,
+  }),
   maxMemory: size(0).default(0).register(settingMetas, {
     argument: "SIZE",
     summary: "past this, writes that grow are refused with -OOM; 0 is no limit. Nothing is ever evicted",
@@ -336,6 +362,7 @@ const valueToText = (key: SettingKey, value: unknown): string => {
   if (typeof value === "number") return sizeKeys.has(key) ? sizeToText(value) : String(value);
   if (key === "peers")
     return (value as readonly ListedPeer[]).map((peer) => `${peer.name}=${hostPortToText(peer)}`).join(",");
+  if (key === "allowOrigin") return (value as readonly string[]).join(",");
   if (key === "advertise") return hostPortToText(value as HostPort);
   return String(value);
 };
@@ -552,6 +579,7 @@ const resolveConfig = (
     restored: settings.restored,
     secrets,
     password,
+    allowOrigins: settings.allowOrigin,
     memoryBytesMax: settings.maxMemory,
     clockSkewMsMax: settings.maxClockSkew,
     logRetentionBytes: settings.logRetention,

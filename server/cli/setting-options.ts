@@ -6,10 +6,13 @@ export const addSettingOptions = (
   command: Command,
   wanted: (setting: SettingDescription) => boolean = () => true,
 ): void => {
-  for (const { flag, argument, summary, defaultText } of settingDescriptions.filter(wanted)) {
+  for (const { flag, argument, summary, defaultText, repeatable } of settingDescriptions.filter(wanted)) {
     const text = `${summary} (default: ${defaultText})`;
-    if (argument !== undefined) command.addOption(new Option(`--${flag} <${argument}>`, text));
-    else {
+    if (argument !== undefined) {
+      const option = new Option(`--${flag} <${argument}>`, text);
+      if (repeatable === true) option.argParser((value, earlier: string[] = []) => [...earlier, ...value.split(",")]);
+      command.addOption(option);
+    } else {
       command.addOption(new Option(`--${flag}`, summary));
       // Off again, against a variable or a file that says on.
       command.addOption(new Option(`--no-${flag}`).hideHelp());

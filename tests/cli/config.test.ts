@@ -51,6 +51,24 @@ describe("where a value comes from", () => {
     assert.equal(sourceOf("acks", {}, env), "0 from default");
   });
 
+  test("origins come from a repeated flag, by commas, and as an array in the file", (t) => {
+    const file = join(tempDirectory(t), "chorus.json");
+    writeFileSync(file, '{"allow-origin": ["https://one.example", "*"]}');
+    assert.deepEqual(load({}, { CHORUS_CONFIG: file }).allowOrigins, ["https://one.example", "*"]);
+    assert.deepEqual(load({ allowOrigin: ["https://A.example", "http://b.example:8080"] }).allowOrigins, [
+      "https://a.example",
+      "http://b.example:8080",
+    ]);
+    assert.equal(
+      sourceOf("allow-origin", {}, { CHORUS_ALLOW_ORIGIN: "http://a.example,*" }),
+      "http://a.example,* from environment CHORUS_ALLOW_ORIGIN",
+    );
+    assert.deepEqual(load({}).allowOrigins, []);
+    for (const bad of ["app.example", "https://app.example/", "https://app.example/x", "null", "http://a.example:80"]) {
+      assert.match(refusal({ allowOrigin: bad }), /expected origins such as/, bad);
+    }
+  });
+
   test("--config beats CHORUS_CONFIG", (t) => {
     const directory = tempDirectory(t);
     writeFileSync(join(directory, "one.json"), '{"acks": 1}');
