@@ -66,6 +66,25 @@ export interface StatusReport {
     readonly maxBytes: number;
   };
   readonly opsPerSecond: number;
+  /**
+   * Of commands over the last 10 s, from the turn that read them until their replies went, the waits of --fsync and
+   * --acks among it. null: there were none. Percentiles are at most a fifth too high.
+   */
+  readonly latency: {
+    readonly p50Ms: number | null;
+    readonly p99Ms: number | null;
+    readonly maxMs: number | null;
+    readonly count: number;
+  };
+  /** Connected now; `blocked`: in WAIT; `watches`: readers of the feed of changes. */
+  readonly clients: {
+    readonly tcp: number;
+    readonly webSocket: number;
+    readonly blocked: number;
+    readonly watches: number;
+  };
+  /** All peers of the cluster as configured, this one among them: `host:port` of their HTTP ports. */
+  readonly peers: readonly { readonly name: string; readonly address: string }[];
   readonly clock: { readonly skewState: "ok" | "warning" | "refusing" };
   /** Started with --fault-links: FAULT LINK is allowed. */
   readonly faultLinks: boolean;
@@ -75,6 +94,12 @@ export interface StatusReport {
 
 /** What of a link is cut on purpose (FAULT LINK), as the peer that answers sees it. */
 export type LinkFault = "none" | "send" | "receive" | "both";
+
+/**
+ * Whether its map and this one's are equal. `identical` and `different` speak of digests taken at equal vectors;
+ * `not-compared`: equal vectors, no digest yet.
+ */
+export type LinkVerdict = "identical" | "different" | "syncing" | "not-compared" | "no-link";
 
 export interface StatusLink {
   readonly peer: string;
@@ -86,8 +111,18 @@ export interface StatusLink {
   readonly clockOffsetMs: number | null;
   /** Ops this peer has that the other is not known to have. */
   readonly lagOps: number;
+  /** How long it has lacked the oldest of this peer's own writes that it lacks; null: it lacks only those of others. */
   readonly lagMs: number | null;
+  /** Ops it told of that this peer has yet to get. */
+  readonly behindOps: number;
+  readonly verdict: LinkVerdict;
+  /** The run of that peer known here; empty when none is. */
+  readonly incarnation: string;
+  /** Takes no clients until it has caught up. */
+  readonly gated: boolean;
   readonly queuedBytes: number;
+  /** Tombstones that cannot be purged for want of this peer's fact. */
+  readonly tombstonesHeld: number;
   /** Why it is not up; empty when it is. */
   readonly why: string;
   readonly fault: LinkFault;
@@ -124,6 +159,10 @@ const shape: readonly (readonly [path: string, type: "string" | "number" | "bool
   ["memory.rssBytes", "number"],
   ["memory.maxBytes", "number"],
   ["opsPerSecond", "number"],
+  ["latency.count", "number"],
+  ["clients.tcp", "number"],
+  ["clients.webSocket", "number"],
+  ["peers", "array"],
   ["clock.skewState", "string"],
   ["alarms", "array"],
 ];
@@ -132,7 +171,14 @@ const linkShape: typeof shape = [
   ["peer", "string"],
   ["state", "string"],
   ["lagOps", "number"],
+  ["behindOps", "number"],
+  ["verdict", "string"],
   ["queuedBytes", "number"],
+];
+
+const peerShape: typeof shape = [
+  ["name", "string"],
+  ["address", "string"],
 ];
 
 const typeOf = (value: unknown): string => (Array.isArray(value) ? "array" : value === null ? "null" : typeof value);
@@ -162,13 +208,17 @@ export const parseStatus = (value: unknown): ParsedStatus => {
     return refuse(`status format ${JSON.stringify(format)}, this chorus reads ${statusFormat}`);
   const wrong = misfit(value, shape);
   if (wrong !== undefined) return refuse(wrong);
-  // Every field a reader uses was checked just above; the two lists below complete it.
+  // Every field a reader uses was checked just above; the lists below complete it.
   const status = value as StatusReport;
   for (const seq of Object.values(status.versionVector))
     if (!Number.isSafeInteger(seq)) return refuse("versionVector holds a non-integer");
   for (const link of status.links) {
     const wrongLink = misfit(link, linkShape);
     if (wrongLink !== undefined) return refuse(`a link's ${wrongLink}`);
+  }
+  for (const peer of status.peers) {
+    const wrongPeer = misfit(peer, peerShape);
+    if (wrongPeer !== undefined) return refuse(`a peer's ${wrongPeer}`);
   }
   for (const words of [status.reasons, status.alarms, status.tombstones.heldBy])
     if (words.some((word) => typeof word !== "string")) return refuse("a list of words holds something else");

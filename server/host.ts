@@ -3,6 +3,7 @@
  */
 import { timingSafeEqual } from "node:crypto";
 import { performance } from "node:perf_hooks";
+import type { LinkVerdict } from "../protocol/status.ts";
 import type { PeerName } from "../protocol/words.ts";
 import type {
   CommandHost,
@@ -17,9 +18,10 @@ import type {
 } from "./commands/session.ts";
 import type { PeerConfig } from "./config.ts";
 import { conflictReport } from "./conflict-report.ts";
+import type { LagClock } from "./lag-clock.ts";
 import { linkFaultOf } from "./link-faults.ts";
 import type { PeerLinks } from "./links/index.ts";
-import type { Replica } from "./replica/index.ts";
+import type { LinkState, Replica } from "./replica/index.ts";
 import { at, covers, opsAhead, stampToMs } from "./replica/index.ts";
 import type { TurnLoop } from "./turn-loop.ts";
 
@@ -28,6 +30,7 @@ export interface HostParts {
   readonly version: string;
   readonly replica: Replica;
   readonly loop: TurnLoop;
+  readonly lag: LagClock;
   readonly links: () => PeerLinks;
   readonly linkFaults: LinkFaultControl | undefined;
   readonly sessions: () => Iterable<Session>;
@@ -185,7 +188,9 @@ export class PeerHost implements CommandHost {
         rttMs: status?.rttMs,
         clockOffsetMs: status?.clockOffsetMs,
         lagOps,
-        lagMs: self || lagOps === 0 ? 0 : undefined,
+        lagMs: self || lagOps === 0 ? 0 : this.#parts.lag.lagMs(at(known, state.self), performance.now()) || undefined,
+        behindOps: self ? 0 : opsAhead(known, state.vv),
+        verdict: self ? "identical" : this.#verdictOn(link),
         queuedBytes: status?.queuedBytes ?? 0,
         factCounts: counts,
         tombstonesHeld: holdsBack ? state.map.tombstoneCount : 0,
@@ -261,13 +266,18 @@ export class PeerHost implements CommandHost {
       peers: state.facts.peers
         .filter((_name, index) => index !== state.selfIndex)
         .map((peer) => {
-          const link = links.get(peer);
-          if (link === undefined || !link.ready) return { peer, verdict: "no link" };
-          if (link.digestMismatches > 0) return { peer, verdict: "different at equal version vectors" };
-          if (!covers(link.told, state.vv) || !covers(state.vv, link.told)) return { peer, verdict: "syncing" };
-          return { peer, verdict: link.digestsAgree ? "identical" : "not compared yet" };
+          return { peer, verdict: verdictWords[this.#verdictOn(links.get(peer))] };
         }),
     };
+  }
+
+  /** On evidence only: digests speak when taken at equal vectors and horizons. */
+  #verdictOn(link: LinkState | undefined): LinkVerdict {
+    const { state } = this.#parts.replica;
+    if (link === undefined || !link.ready) return "no-link";
+    if (link.digestMismatches > 0) return "different";
+    if (!covers(link.told, state.vv) || !covers(state.vv, link.told)) return "syncing";
+    return link.digestsAgree ? "identical" : "not-compared";
   }
 
   diff(peer: string): Promise<DiffReport> {
@@ -309,6 +319,14 @@ export class PeerHost implements CommandHost {
 }
 
 const diffTimeoutMs = 10_000;
+
+const verdictWords: Readonly<Record<LinkVerdict, string>> = {
+  "no-link": "no link",
+  different: "different at equal version vectors",
+  syncing: "syncing",
+  identical: "identical",
+  "not-compared": "not compared yet",
+};
 
 /** `up`, `connecting`, `catching-up`, `transfer`, `down`: one word for people, from the socket and the stream. */
 const linkStateText = (socket: string | undefined, stream: string | undefined, staging: boolean): string => {

@@ -20,6 +20,8 @@ import { ReplicaFeed } from "./feed/replica-feed.ts";
 import { PeerHost } from "./host.ts";
 import { closeHttpServer, createHttpServer, type HealthCheck, listenHttp } from "./http.ts";
 import { infoSections } from "./info.ts";
+import { LagClock } from "./lag-clock.ts";
+import { LatencyWindow } from "./latency-window.ts";
 import { linkFaultControl, linkFaultOf } from "./link-faults.ts";
 import { LinkOutbox } from "./link-outbox.ts";
 import { type Link, type LinkEvents, LinkFaults, type LinkTiming, PeerLinks } from "./links/index.ts";
@@ -98,6 +100,7 @@ class Peer implements RunningPeer, LinkEvents {
   readonly #replica: Replica;
   readonly #loopDelay = monitorEventLoopDelay({ resolution: 10 });
   readonly #rate = new RateMeter();
+  readonly #lag = new LagClock();
   readonly #linksById = new Map<number, Link>();
   readonly #outbox = new LinkOutbox();
   readonly #timers: NodeJS.Timeout[] = [];
@@ -198,6 +201,7 @@ class Peer implements RunningPeer, LinkEvents {
       version: this.#version,
       replica: this.#replica,
       loop: this.#loop,
+      lag: this.#lag,
       links: () => this.#openLinks(),
       linkFaults: config.faultLinks
         ? linkFaultControl({
@@ -274,18 +278,22 @@ class Peer implements RunningPeer, LinkEvents {
   }
 
   #welcome(): Welcome {
-    const { name, clusterId, peers } = this.#config;
     return {
-      peer: name,
+      peer: this.#config.name,
       incarnation: this.#replica.state.incarnation,
-      cluster: clusterId,
+      cluster: this.#config.clusterId,
       version: this.#version,
-      // One that runs alone may have taken any free port: its own entry says where it listens.
-      peers: peers.map((peer) => ({
-        name: peer.name,
-        address: hostPortToText(peer.name === name && peer.port === 0 ? { ...peer, port: this.#httpPort } : peer),
-      })),
+      peers: this.#peerAddresses(),
     };
+  }
+
+  /** One that runs alone may have taken any free port: its own entry says where it listens. */
+  #peerAddresses(): readonly { readonly name: string; readonly address: string }[] {
+    const { name, peers } = this.#config;
+    return peers.map((peer) => ({
+      name: peer.name,
+      address: hostPortToText(peer.name === name && peer.port === 0 ? { ...peer, port: this.#httpPort } : peer),
+    }));
   }
 
   #wallMs(): number {
@@ -314,6 +322,7 @@ class Peer implements RunningPeer, LinkEvents {
         ],
       ]),
       pagePaths: new Set(["/client"]),
+      allowOrigins: config.allowOrigins,
       hosts: [config.advertise.host, ...config.peers.map((peer) => peer.host)],
       onError: (error) => this.#logger.error({ err: error }, "HTTP request failed"),
     });
@@ -379,6 +388,7 @@ class Peer implements RunningPeer, LinkEvents {
       // Before the replica's: what expired is told before the replica may forget that it was there.
       this.#feed?.tick(this.#wallMs());
       this.#replica.tick();
+      this.#lag.sample(performance.now(), this.#replica.state.lastSeq);
       this.#scan();
       // Often: memory grows by megabytes between two looks, and with --acks a link that came or went decides.
       this.#judge();
@@ -694,6 +704,14 @@ class Peer implements RunningPeer, LinkEvents {
         .map((check) => check.detail),
       alarms: this.#alarms(),
       opsPerSecond: this.#rate.perSecond,
+      latency: (this.#loop?.latency ?? new LatencyWindow()).report(performance.now()),
+      clients: {
+        tcp: this.#tcp?.connectionCount ?? 0,
+        webSocket: this.#clients?.connectionCount ?? 0,
+        blocked: this.#executor?.stats.blocked ?? 0,
+        watches: this.#feed?.subscriberCount ?? 0,
+      },
+      peers: this.#peerAddresses(),
       skewState: this.#skew.state,
     });
   }

@@ -26,6 +26,9 @@ export interface StatusParts {
   readonly reasons: readonly string[];
   readonly alarms: readonly string[];
   readonly opsPerSecond: number;
+  readonly latency: StatusReport["latency"];
+  readonly clients: StatusReport["clients"];
+  readonly peers: StatusReport["peers"];
   readonly skewState: "ok" | "warning" | "refusing";
 }
 
@@ -72,7 +75,12 @@ export const statusReport = (parts: StatusParts): StatusReport => {
         clockOffsetMs: peer.clockOffsetMs ?? null,
         lagOps: peer.lagOps,
         lagMs: peer.lagMs ?? null,
+        behindOps: peer.behindOps,
+        verdict: peer.verdict,
+        incarnation: peer.incarnation,
+        gated: peer.gated,
         queuedBytes: peer.queuedBytes,
+        tombstonesHeld: peer.tombstonesHeld,
         why: peer.note,
         fault: peer.fault,
       })),
@@ -94,6 +102,9 @@ export const statusReport = (parts: StatusParts): StatusReport => {
       maxBytes: config.memoryBytesMax,
     },
     opsPerSecond: parts.opsPerSecond,
+    latency: parts.latency,
+    clients: parts.clients,
+    peers: parts.peers,
     clock: { skewState: parts.skewState },
     faultLinks: config.faultLinks,
     alarms: parts.alarms,

@@ -9,6 +9,7 @@
  */
 import { performance } from "node:perf_hooks";
 import type { Incarnation, Lsn } from "../protocol/words.ts";
+import { LatencyWindow } from "./latency-window.ts";
 import type { Ready, Replica } from "./replica/index.ts";
 import type { Log } from "./storage/storage.ts";
 import type { Releasable, Turn } from "./turn.ts";
@@ -31,6 +32,7 @@ interface HeldReply {
   readonly output: string;
   readonly nextLsn: Lsn;
   readonly seq: number;
+  readonly begunAtMs: number;
 }
 
 export class TurnLoop implements Turn {
@@ -39,6 +41,8 @@ export class TurnLoop implements Turn {
   readonly #log: Log;
   readonly #wallMs: () => number;
   #nowMs = 0;
+  /** When this turn began, monotonic ms. */
+  #begunAtMs = 0;
   #inTurn = false;
   #connections: Releasable[] = [];
   #held: HeldReply[] = [];
@@ -58,6 +62,8 @@ export class TurnLoop implements Turn {
   /** Set while somebody holds the map still across an await. */
   blocked: Promise<void> | undefined;
 
+  /** From the begin of the turn in which a connection's commands ran until their replies went: once for all of them. */
+  readonly latency = new LatencyWindow();
   /** Plain numbers for metrics. */
   readonly counters = { turns: 0, appendedBytes: 0, syncs: 0, syncMsLast: 0, syncMsMax: 0 };
 
@@ -80,7 +86,8 @@ export class TurnLoop implements Turn {
     if (this.#inTurn) return;
     this.#inTurn = true;
     this.#nowMs = this.#wallMs();
-    this.#replica.setTime(this.#nowMs, performance.now());
+    this.#begunAtMs = performance.now();
+    this.#replica.setTime(this.#nowMs, this.#begunAtMs);
     setImmediate(this.#end);
     if (!this.#replica.hasHeadroom(0)) this.#raiseCeilingNow();
   }
@@ -166,13 +173,15 @@ export class TurnLoop implements Turn {
     const { fsync, acks } = this.#options;
     if (this.#held.length === 0 && fsync !== "always" && acks === 0) {
       for (const connection of connections) connection.release(connection.takeOutput());
+      const nowMs = performance.now();
+      this.latency.note(nowMs - this.#begunAtMs, connections.length, nowMs);
       return;
     }
     const nextLsn = this.#log.nextLsn;
     let unacknowledged = false;
     for (const connection of connections) {
       const seq = connection.lastWriteSeq;
-      this.#held.push({ connection, output: connection.takeOutput(), nextLsn, seq });
+      this.#held.push({ connection, output: connection.takeOutput(), nextLsn, seq, begunAtMs: this.#begunAtMs });
       if (!this.#isAcknowledged(seq)) unacknowledged = true;
     }
     if (unacknowledged) {
@@ -202,6 +211,8 @@ export class TurnLoop implements Turn {
       }
       this.#held = still;
       for (const { connection, output } of due) connection.release(output);
+      const nowMs = performance.now();
+      for (const { begunAtMs } of due) this.latency.note(nowMs - begunAtMs, 1, nowMs);
     }
     if (this.#waiters.length > 0 && this.#replica.tidings !== this.#tidings) {
       this.#tidings = this.#replica.tidings;

@@ -6,7 +6,7 @@
  * byte.
  */
 import type { ReplyWriter } from "../../protocol/reply.ts";
-import type { LinkFault } from "../../protocol/status.ts";
+import type { LinkFault, LinkVerdict } from "../../protocol/status.ts";
 
 /** The replicated map as one command sees it. Synchronous; the core implements it. */
 export interface Keyspace {
@@ -134,7 +134,11 @@ export interface PeerReport {
   readonly clockOffsetMs: number | undefined;
   /** Ops this peer has that the other is not known to have. */
   readonly lagOps: number;
+  /** How long it has lacked the oldest of this peer's own writes that it lacks. Undefined: it lacks others only. */
   readonly lagMs: number | undefined;
+  /** Ops it told of that this peer has yet to get. */
+  readonly behindOps: number;
+  readonly verdict: LinkVerdict;
   readonly queuedBytes: number;
   /** Whether this peer's fact counts now: see purge. Otherwise tombstones are held back by it. */
   readonly factCounts: boolean;

@@ -27,6 +27,7 @@ import {
   parseClientRequest,
   type WatchRequest,
 } from "../../protocol/client-messages.ts";
+import { replyBytesMax } from "../../protocol/limits.ts";
 import type { WireVector } from "../../protocol/link-messages.ts";
 import { parsePosition } from "../../protocol/position.ts";
 import { isClientName, nameRefusal } from "../commands/clients.ts";
@@ -89,6 +90,8 @@ export class ClientSocket implements Session, Releasable {
   watched: Map<string, string> | undefined;
   closing = false;
   lastWriteSeq = 0;
+  /** The same before the command that runs. */
+  #writeSeqBefore = 0;
   readonly reply = new JsonReplyWriter();
 
   readonly #owner: ClientSocketOwner;
@@ -115,7 +118,8 @@ export class ClientSocket implements Session, Releasable {
   /** This turn will take our replies at its end. */
   #inTurn = false;
   #running = false;
-  #isWaiting = false;
+  /** For a command that answers later, or for the map, which somebody holds still. */
+  #waitsFor: "command" | "map" | undefined;
   #yielding = false;
   #choked = false;
   #readingPaused = false;
@@ -290,7 +294,7 @@ export class ClientSocket implements Session, Releasable {
   }
 
   #mayRun(): boolean {
-    return !this.#isWaiting && !this.#yielding && !this.#choked && !this.closing;
+    return this.#waitsFor === undefined && !this.#yielding && !this.#choked && !this.closing;
   }
 
   #run(): void {
@@ -323,10 +327,10 @@ export class ClientSocket implements Session, Releasable {
 
   /** Goes on when `pending` resolves. */
   #waitFor(pending: Promise<void>, command?: CommandRequest): void {
-    this.#isWaiting = true;
+    this.#waitsFor = command === undefined ? "map" : "command";
     // A rejection is the executor's bug: left unhandled on purpose, so that it stops the process.
     void pending.then(() => {
-      this.#isWaiting = false;
+      this.#waitsFor = undefined;
       if (this.#closed) return;
       if (command !== undefined) {
         this.#answer(command.id);
@@ -453,6 +457,7 @@ export class ClientSocket implements Session, Releasable {
       return this.#refuse(request.id, "ERR", `${name} has no meaning here: ${instead}`);
     }
     this.#owner.counters.commands += 1;
+    this.#writeSeqBefore = this.lastWriteSeq;
     const pending = this.#owner.execute(this, words);
     if (pending === undefined) this.#answer(request.id);
     else this.#waitFor(pending, request);
@@ -466,9 +471,9 @@ export class ClientSocket implements Session, Releasable {
     if (!reply.written) return;
     if (reply.overflowed) {
       reply.take();
-      // An EXEC may have written before.
-      const why = `the reply has more than ${this.#owner.limits.replyBytesMax} bytes`;
-      return this.#refuse(id, "ERR", why, "unknown");
+      // An EXEC has run all the same.
+      const outcome = this.lastWriteSeq === this.#writeSeqBefore ? "not-applied" : "unknown";
+      return this.#refuse(id, "ERR", `the reply has more than ${replyBytesMax} bytes`, outcome);
     }
     const answer = reply.take();
     if (typeof answer === "string") this.#put(`{"type":"reply","id":${id},"reply":${answer}`);
@@ -576,7 +581,7 @@ export class ClientSocket implements Session, Releasable {
 
   /** Says close once every reply is out; ws waits for the client's close, and cuts it when that takes too long. */
   #closeIfAnswered(): void {
-    if (this.#closeSent || this.#closed || this.#isWaiting || this.#running) return;
+    if (this.#closeSent || this.#closed || this.#running || this.#waitsFor === "command") return;
     if (this.#heldBytes > 0 || this.#head !== undefined) return;
     this.#closeSent = true;
     if (this.#readingPaused) this.#ws.resume();

@@ -118,6 +118,14 @@ export class Client {
     return message;
   }
 
+  /** The next message that is not the feed's word, about once a second, that nothing was wanted. */
+  async nextNews(): Promise<PeerMessage> {
+    for (;;) {
+      const message = await this.next();
+      if (message.type !== "changes" || message.changes.length > 0) return message;
+    }
+  }
+
   /** Sends, and gives the next message. */
   async ask(message: Sendable): Promise<PeerMessage> {
     this.send(message);

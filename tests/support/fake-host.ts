@@ -180,6 +180,8 @@ const fakePeer = (name: string, self: boolean): PeerReport => ({
   clockOffsetMs: self ? undefined : -1,
   lagOps: 0,
   lagMs: 0,
+  behindOps: 0,
+  verdict: "identical",
   queuedBytes: 0,
   factCounts: true,
   tombstonesHeld: 0,
