@@ -292,7 +292,7 @@ test("a real peer: a watch sees a write once, with its dot; a token resumes it a
   const reader = await Client.greeted(peer.httpPort);
   await reader.ask({ type: "watch", id: 1, prefix: "user:" });
   const written = await writer.ask({ type: "command", id: 1, args: ["SET", "user:1", "Ada"] });
-  const change = await reader.next();
+  const change = await reader.nextNews();
   assert.ok(change.type === "changes" && written.type === "reply");
   assert.equal(change.token, written.position);
   assert.deepEqual(
