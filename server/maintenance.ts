@@ -3,8 +3,9 @@
  * milliseconds with the event loop between, one thing at a time, so that no client waits for it.
  */
 import { performance } from "node:perf_hooks";
+import { checkpointWriteBytes } from "../protocol/limits.ts";
 import type { Replica } from "./replica/index.ts";
-import type { Storage } from "./storage/storage.ts";
+import type { CheckpointEntry, Storage } from "./storage/storage.ts";
 import type { TurnLoop } from "./turn-loop.ts";
 
 export interface MaintenanceOptions {
@@ -22,7 +23,7 @@ export interface MaintenanceTiming {
   readonly checkpointLogBytes: number;
   /** Or when so long has passed and anything changed. */
   readonly checkpointIntervalMs: number;
-  /** Or, when deletes wait to be purged, already after this. */
+  /** Or, when deletes wait to be purged, or what was purged is still in the store, already after this. */
   readonly checkpointForPurgeMs: number;
 }
 
@@ -34,8 +35,8 @@ export const maintenanceTiming: MaintenanceTiming = {
 
 const intervalMs = 250;
 const purgePerSlice = 1024;
-/** Pause between slices: at 256 KiB a slice this writes at most about 50 MB/s and leaves the loop to clients. */
-const betweenSlicesMs = 2;
+/** Pause between slices, of about 2 ms each: this writes at most about 50 MB/s and leaves the loop to clients. */
+const betweenSlicesMs = 3;
 const betweenSlicesInTransferMs = 25;
 
 export class Maintenance {
@@ -86,11 +87,13 @@ export class Maintenance {
   #checkpointDue(): boolean {
     const { loop, storage, replica } = this.#options;
     if (this.#wanted) return true;
-    if (storage.log.nextLsn === this.#lastLsn && replica.state.map.candidateCount === 0) return false;
+    const { candidateCount, droppedCount } = replica.state.map;
+    const forPurge = candidateCount > 0 || droppedCount > 0;
+    if (storage.log.nextLsn === this.#lastLsn && !forPurge) return false;
     const sinceMs = (performance.now() - this.#checkpointBeganAtMs) * this.#pace;
     const appendedBytes = loop.counters.appendedBytes - this.#lastAppendedBytes;
     if (appendedBytes * this.#pace >= this.#timing.checkpointLogBytes) return true;
-    if (replica.state.map.candidateCount > 0 && sinceMs >= this.#timing.checkpointForPurgeMs) return true;
+    if (forPurge && sinceMs >= this.#timing.checkpointForPurgeMs) return true;
     return sinceMs >= this.#timing.checkpointIntervalMs;
   }
 
@@ -106,14 +109,12 @@ export class Maintenance {
     checkpointer.begin();
     this.#lastLsn = storage.log.nextLsn;
     for (;;) {
-      if (!checkpointer.running) return;
-      const entries = checkpointer.slice();
+      const entries = await this.#slices();
+      if (this.#stopped) return;
       if (entries.length === 0) break;
       // A cell may show ops that are only in the log's unsynced tail.
       await loop.flushAndSync();
       await storage.checkpoint.write(entries);
-      // A transfer comes first: somebody waits for it, and for a checkpoint nobody does.
-      await pause(replica.scanning().length > 0 ? betweenSlicesInTransferMs : betweenSlicesMs);
       if (this.#stopped) return;
     }
     await loop.flushAndSync();
@@ -127,13 +128,29 @@ export class Maintenance {
     onCheckpoint({ cells, tookMs: this.checkpointFinishedAtMs - startedMs });
   }
 
+  /** As many slices as are worth a sync, each in its own turn of the loop. Empty when there are no more. */
+  async #slices(): Promise<readonly CheckpointEntry[]> {
+    const { replica } = this.#options;
+    const entries: CheckpointEntry[] = [];
+    for (let bytes = 0; bytes < checkpointWriteBytes && !this.#stopped; ) {
+      const slice = replica.checkpointer.slice();
+      if (slice.length === 0) break;
+      for (const entry of slice) {
+        entries.push(entry);
+        bytes += entry[1]?.length ?? 0;
+      }
+      // A transfer comes first: somebody waits for it, and for a checkpoint nobody does.
+      await pause(replica.scanning().length > 0 ? betweenSlicesInTransferMs : betweenSlicesMs);
+    }
+    return entries;
+  }
+
   async #purge(): Promise<void> {
-    const { replica, storage } = this.#options;
+    const { replica } = this.#options;
     if (!replica.purger.begin()) return;
     while (replica.purger.pending > 0 && !this.#stopped) {
-      const entries = replica.purger.slice(purgePerSlice);
-      if (entries.length > 0) await storage.checkpoint.write(entries);
-      else await pause(0);
+      replica.purger.slice(purgePerSlice);
+      await pause(0);
     }
   }
 

@@ -36,11 +36,11 @@ export const recover = async (
           }
         }
         if (prefix === cellPrefix) {
-          cells += entries.length;
-          progress(() => `loading the checkpoint: ${cells.toLocaleString("en")} cells`);
+          progress(() => `loading the checkpoint: ${replica.state.map.cellCount.toLocaleString("en")} cells`);
         }
       }
     }
+    cells = replica.state.map.cellCount;
     const from = replica.state.nextLsn;
     if (from < log.firstLsn) {
       throw new StorageFailure(

@@ -1,4 +1,6 @@
 /** The invariants: what must hold of every peer at every moment. */
+import { ByteWriter } from "../../protocol/bytes.ts";
+import { writeCell } from "../../server/replica/cell.ts";
 import { CellMap } from "../../server/replica/cell-map.ts";
 import type { Conflict } from "../../server/replica/conflicts.ts";
 import { stampToMs } from "../../server/replica/hybrid-clock.ts";
@@ -117,6 +119,35 @@ export const recountMap = (peer: SimPeer, when: string): void => {
     `${of.digest.text} cells ${of.cellCount} live ${of.liveCount} dead ${of.tombstoneCount} expiring ${of.withExpiryCount} bytes ${of.bytes} tombstone bytes ${of.tombstoneBytes}`;
   if (counts(fresh) !== counts(map))
     violate(`${when}: ${peer.name} counts ${counts(map)}, its cells give ${counts(fresh)}`);
+};
+
+/**
+ * With all handed-out slices written, the store's blocks give every clean cell as it is, and no cell that is not in the
+ * map but for those that left it since: whatever was cut, given up, rewritten or begun again on the way there.
+ */
+export const checkStored = (peer: SimPeer, when: string): void => {
+  const { replica, world } = peer;
+  if (replica === undefined) return;
+  const { map } = replica.state;
+  const stored = peer.loadStored("o", "c").state.map;
+  const bytesAt = (of: CellMap, ref: number): string => {
+    const out = new ByteWriter(64);
+    writeCell(out, of.cellAt(ref), (origin) => origin);
+    return out.take().toString("hex");
+  };
+  for (const key of world.params.keys) {
+    const ref = map.locate(key);
+    const storedRef = stored.locate(key);
+    if (ref < 0) {
+      if (storedRef >= 0 && !map.isDropped(key)) violate(`${when}: ${peer.name} still stores ${key}`);
+      continue;
+    }
+    if (map.isDirty(ref)) continue;
+    const found = storedRef < 0 ? "nothing" : bytesAt(stored, storedRef);
+    if (found !== bytesAt(map, ref))
+      violate(`${when}: ${peer.name} stores ${found} for ${key} and holds ${bytesAt(map, ref)}`);
+    world.cover("storedChecked");
+  }
 };
 
 /**

@@ -14,7 +14,7 @@ import type { AppendedRecord } from "../../server/replica/state.ts";
 import { readVersionVector } from "../../server/replica/version-vector.ts";
 import { type CrashKind, type MemorySnapshot, MemoryStorage } from "../../server/storage/memory-storage.ts";
 import { LogTrimmed } from "../../server/storage/storage.ts";
-import { checkAll, observe } from "./checks.ts";
+import { checkAll, checkStored, observe } from "./checks.ts";
 import type { End } from "./network.ts";
 import { coversAll, violate } from "./oracle.ts";
 import type { World } from "./world.ts";
@@ -33,8 +33,6 @@ export interface Backup {
   readonly vv: readonly number[];
   readonly installedVv: readonly number[];
 }
-
-const prefixes = ["o", "f", "m", "c", "j"].map((prefix) => Buffer.from(prefix));
 const base36 = "0123456789abcdefghijklmnopqrstuvwxyz";
 
 export class SimPeer {
@@ -298,6 +296,7 @@ export class SimPeer {
         `${this.name} stores ${pending.entries.length} entries${pending.endsSweep ? ", the checkpoint counts" : ""}`,
     );
     if (pending.endsSweep) this.run((replica) => replica.checkpointer.finished());
+    if (this.pendingWrites.length === 0) checkStored(this, "a written slice");
   }
 
   wholeCheckpoint(): void {
@@ -315,7 +314,7 @@ export class SimPeer {
     this.run((replica) => {
       if (replica.purger.pending === 0 && !replica.purger.begin()) return;
       this.#notePurgeable(replica.state.purgeable);
-      this.#store(replica.purger.slice(this.world.params.purgeCount), false);
+      replica.purger.slice(this.world.params.purgeCount);
       checkAll(this, "purge");
     });
   }
@@ -345,20 +344,27 @@ export class SimPeer {
 
   // ---- start and crash
 
-  start(): void {
-    const { world, disk } = this;
-    const { random, params } = world;
+  /** A new replica with what the store has under these prefixes. */
+  loadStored(...prefixes: readonly string[]): Replica {
+    const { params, names } = this.world;
     const replica = new Replica({
       name: this.name,
-      peers: world.names,
+      peers: names,
       clockSkewMaxMs: params.clockSkewMaxMs,
       conflicts: { entriesMax: params.journalMax, bytesMax: 1 << 20 },
       recentBytesMax: params.recentBytesMax,
       waitingFramesMax: params.waitingFramesMax,
     });
     for (const prefix of prefixes) {
-      for (const [key, value] of disk.entriesNow(prefix)) replica.restoreEntry(key, value);
+      for (const [key, value] of this.disk.entriesNow(Buffer.from(prefix))) replica.restoreEntry(key, value);
     }
+    return replica;
+  }
+
+  start(): void {
+    const { world, disk } = this;
+    const { random, params } = world;
+    const replica = this.loadStored("o", "f", "m", "c", "j");
     replica.restoreSegments(
       disk.log.segments.map((segment) => ({
         lsn: segment.firstLsn,

@@ -346,11 +346,11 @@ const deadKey = (peer: SimPeer): string | undefined => {
   return dead;
 };
 
-/** Time passes every expiry; after checkpoints and facts nothing dead may be left anywhere. */
+/** Time passes every expiry; after checkpoints and facts nothing dead may be left anywhere, the stores included. */
 const purgeAll = (world: World): void => {
   const { peers } = world;
   world.nowMs += 60_000;
-  for (let round = 0; round < 6; round++) {
+  for (let round = 0; round < 8; round++) {
     for (let twice = 0; twice < 2; twice++) {
       tellFacts(world);
       settle(world);
@@ -362,7 +362,7 @@ const purgeAll = (world: World): void => {
       while ((peer.replica?.purger.pending ?? 0) > 0);
     }
     world.nowMs += 700;
-    if (peers.every((peer) => deadKey(peer) === undefined)) break;
+    if (peers.every((peer) => deadKey(peer) === undefined && peer.replica?.state.map.droppedCount === 0)) break;
   }
   for (const peer of peers) {
     checkAll(peer, "the end");

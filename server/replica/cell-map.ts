@@ -6,7 +6,8 @@
  * SCAN cursor that misses nothing.
  *
  * The map also keeps, in O(1) per write: the digest over live cells, the count of live keys, tombstones and bytes, which
- * cells are dirty (not in the checkpoint as they are), and which may be purgeable one day.
+ * cells are dirty (not in the checkpoint as they are), which keys left that the checkpoint may still have, and which cells
+ * may be purgeable one day.
  *
  * Callers decide *whether* a write wins; here it is only put in place.
  */
@@ -86,6 +87,8 @@ class Shard {
   used = 0;
   /** How many slots carry the dirty flag. Found again by a walk over the flags: a list would cost 8 bytes a write. */
   dirtyCount = 0;
+  /** Keys that left since a checkpoint last took them. */
+  dropped: string[] = [];
 
   key(slot: number): string {
     return this.pairs[slot * 2] as string;
@@ -192,6 +195,8 @@ export class CellMap {
   /** Estimated bytes of all cells, tombstones included. */
   bytes = 0;
   cellCount = 0;
+  /** Keys that left the map and may still be in the checkpoint. */
+  droppedCount = 0;
 
   constructor(origins: OriginTable) {
     this.#origins = origins;
@@ -207,6 +212,11 @@ export class CellMap {
     const slot = shard.slots.find(hash, key, shard.pairs);
     this.#keyHashRef = slot < 0 ? -1 : slot * shardCount + shardNumber;
     return this.#keyHashRef;
+  }
+
+  /** The shard of the key last looked for with locate(). */
+  get shardLocated(): number {
+    return this.#keyHash & shardMask;
   }
 
   #hashAt(ref: CellRef): number {
@@ -402,10 +412,11 @@ export class CellMap {
     shard.hold(slot, held.base);
   }
 
-  /** Loads a cell as it was stored: recovery. */
+  /** Loads a cell as it was stored, in place of what is there: recovery. */
   load(key: string, cell: Cell): void {
-    let ref = this.locate(key);
-    if (ref < 0) ref = this.insert(key);
+    const before = this.locate(key);
+    if (before >= 0) this.unload(before);
+    const ref = this.insert(key);
     if (cell.totals.length > 0 || cell.value === undefined) {
       const counter = this.counterAt(ref);
       this.countTotals(counter.totals.length, cell.totals.length);
@@ -428,7 +439,15 @@ export class CellMap {
     shard.dirtyCount--;
   }
 
+  /** Takes a cell out, and notes that the checkpoint may still have it. */
   remove(ref: CellRef): void {
+    this.#shard(ref).dropped.push(this.keyAt(ref));
+    this.droppedCount++;
+    this.unload(ref);
+  }
+
+  /** Takes a cell out that the checkpoint has not. */
+  unload(ref: CellRef): void {
     const shard = this.#shard(ref);
     const slot = ref >>> shardBits;
     const key = shard.key(slot);
@@ -646,34 +665,59 @@ export class CellMap {
     return this.#candidates.length;
   }
 
-  /** The first shard from this one on that has dirty cells; `shardCount` when none has. */
-  dirtyShardFrom(shardNumber: number): number {
+  /** The first shard from this one on with anything a checkpoint has to write; `shardCount` when there is none. */
+  changedShardFrom(shardNumber: number): number {
     let at = shardNumber;
-    while (at < shardCount && (this.#shards[at] as Shard).dirtyCount === 0) at++;
+    for (; at < shardCount; at++) {
+      const shard = this.#shards[at] as Shard;
+      if (shard.dirtyCount > 0 || shard.dropped.length > 0) break;
+    }
     return at;
   }
 
-  /** Visits the dirty cells of one shard and marks them clean. */
-  takeDirty(shardNumber: number, visit: (ref: CellRef) => void): number {
+  /** Dirty cells per cell of a shard; 1 when it has none at all. */
+  dirtyShare(shardNumber: number): number {
     const shard = this.#shards[shardNumber] as Shard;
-    const count = shard.dirtyCount;
-    for (let slot = 0; slot < shard.used && shard.dirtyCount > 0; slot++) {
-      if ((shard.flags(slot) & dirtyFlag) === 0) continue;
-      const ref = slot * shardCount + shardNumber;
-      this.#markClean(ref);
-      visit(ref);
-    }
-    return count;
+    const count = shard.used - shard.free.length;
+    return count === 0 ? 1 : shard.dirtyCount / count;
   }
 
-  /** Marks dirty without any other change (a slice that was taken but could not be written). */
-  markDirty(ref: CellRef): void {
-    const shard = this.#shard(ref);
-    const slot = ref >>> shardBits;
-    const flags = shard.flags(slot);
-    if ((flags & dirtyFlag) !== 0 || shard.held(slot) === undefined) return;
-    shard.setFlags(slot, flags | dirtyFlag);
-    shard.dirtyCount++;
+  /** Visits keys that left a shard, each once, until `visit` returns true. False when there are more. */
+  takeDropped(shardNumber: number, visit: (key: string) => boolean): boolean {
+    const { dropped } = this.#shards[shardNumber] as Shard;
+    while (dropped.length > 0) {
+      this.droppedCount--;
+      if (visit(dropped.pop() as string)) break;
+    }
+    return dropped.length === 0;
+  }
+
+  /**
+   * Visits the dirty cells of one shard, or all, from a slot on, and marks them clean, until `visit` returns true. Returns
+   * the slot to go on from, -1 at the shard's end.
+   */
+  takeCells(shardNumber: number, from: number, which: "dirty" | "all", visit: (ref: CellRef) => boolean): number {
+    const shard = this.#shards[shardNumber] as Shard;
+    for (let slot = from; slot < shard.used; slot++) {
+      if (which === "dirty") {
+        if (shard.dirtyCount === 0) break;
+        if ((shard.flags(slot) & dirtyFlag) === 0) continue;
+      } else if (shard.held(slot) === undefined) continue;
+      const ref = slot * shardCount + shardNumber;
+      this.#markClean(ref);
+      if (visit(ref)) return slot + 1 < shard.used ? slot + 1 : -1;
+    }
+    return -1;
+  }
+
+  /** Whether the key left the map since a checkpoint last took such keys: for checks, it looks at all of its shard. */
+  isDropped(key: string): boolean {
+    return (this.#shards[this.keyHash(key) & shardMask] as Shard).dropped.includes(key);
+  }
+
+  /** Whether the checkpoint has not the cell as it is, or will not have it once its slices are written. */
+  isDirty(ref: CellRef): boolean {
+    return (this.#shard(ref).flags(ref >>> shardBits) & dirtyFlag) !== 0;
   }
 
   // ---- walking ------------------------------------------------------------------------------------------------------

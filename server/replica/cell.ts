@@ -30,6 +30,8 @@ const expiryFlag = 4;
 const observedFlag = 8;
 const totalsFlag = 16;
 const flagsKnown = 31;
+/** No cell has these flags: where one could stand, this says that there is none. */
+export const emptyCellFlags = 0;
 
 export const writeCell = (out: ByteWriter, cell: Cell, originRef: (origin: number) => number): void => {
   const hasBase = cell.value !== undefined;

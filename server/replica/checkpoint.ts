@@ -6,17 +6,23 @@
  * the end, which makes the sweep count, last. The vector is that of the *start* (mutant `ckpt-vv-end`): cells written
  * later may be newer, and the log from the start on brings them there again, by the same merge.
  *
- * Keys in the store: `m` meta, `o` + u32 number an origin, `c` + key a cell, `j` + id a conflict.
+ * What a slice hands out is written, whole and in order, before anything of a later slice, also when the sweep is given
+ * up meanwhile; or nothing is written any more, because the process ends.
+ *
+ * Keys in the store: `m` meta, `f` floor, `o` + u32 number an origin, `c` + shard + generation a block of cells
+ * (cell-blocks.ts), `j` + id a conflict.
  */
 import { ByteReader, ByteWriter, DecodeFault } from "../../protocol/bytes.ts";
 import { readOrigin, writeOrigin } from "../../protocol/frames.ts";
 import { checkpointSliceBytes } from "../../protocol/limits.ts";
 import type { Lsn, Stamp } from "../../protocol/words.ts";
-import { readCell, writeCell } from "./cell.ts";
+import { writeCell } from "./cell.ts";
+import { BlockLedger, loadBlock, writeDrop } from "./cell-blocks.ts";
 import { shardCount } from "./cell-map.ts";
 import { decodeConflict, encodeConflict } from "./conflicts.ts";
 import type { ReplicaState } from "./state.ts";
 import {
+  covers,
   join,
   type ReadonlyVersionVector,
   readVersionVector,
@@ -28,20 +34,11 @@ export const checkpointVersion = 1;
 
 export type Entry = readonly [key: Uint8Array, value: Uint8Array | undefined];
 
-const cellPrefixByte = 0x63;
 const sameNumber = (origin: number): number => origin;
-
-/** The characters alone, without a length. */
-const writeText = (out: ByteWriter, text: string): void => {
-  out.reserve(text.length);
-  out.bytes.latin1Write(text, out.length, text.length);
-  out.length += text.length;
-};
 
 const keyOf = (prefix: string, rest: string): Buffer => Buffer.from(prefix + rest, "latin1");
 export const metaKey = Buffer.from("m");
 export const originPrefix = Buffer.from("o");
-export const cellPrefix = Buffer.from("c");
 export const conflictPrefix = Buffer.from("j");
 const floorKey = Buffer.from("f");
 
@@ -55,7 +52,19 @@ interface Sweep {
   readonly contexts: readonly ReadonlyVersionVector[];
   readonly streamStart: Lsn;
   shard: number;
+  /** Where the shard is to be gone on with: it may be too big for one slice. */
+  slot: number;
+  /** Its first new block, if it is being written whole; and the bytes of those so far. */
+  rewriteFrom: number | undefined;
+  rewriteBytes: number;
   cells: number;
+}
+
+/** A block of the slice under way: where it lies in the slice's buffer. */
+interface Block {
+  readonly key: Uint8Array;
+  readonly start: number;
+  readonly end: number;
 }
 
 export class Checkpointer {
@@ -65,10 +74,9 @@ export class Checkpointer {
   #originsStored = 0;
   /** Where recovery would start reading the log. */
   lsn: Lsn = 1;
-  /** Taken out by the last slice, which may not be written yet: marked again if the sweep is given up. */
-  #taken: number[] = [];
-  #takenConflicts: string[] = [];
-  #takenDropped: string[] = [];
+  readonly blocks = new BlockLedger();
+  /** The floor that is on disk, or will be with the slices handed out. */
+  #floorStored: ReadonlyVersionVector = [];
   /** Where the log has the beginning of a transfer that is being staged; 0 for none. */
   readonly #stagingLsn: () => Lsn;
 
@@ -80,6 +88,11 @@ export class Checkpointer {
   /** One more origin was loaded from disk. */
   originStored(): void {
     this.#originsStored++;
+  }
+
+  /** The floor was loaded from disk. */
+  floorStored(): void {
+    this.#floorStored = [...this.#state.floor];
   }
 
   get running(): boolean {
@@ -100,7 +113,10 @@ export class Checkpointer {
       stableMs: state.facts.stableMs(),
       contexts: state.contexts.map((context) => [...context]),
       streamStart: state.logIndex.startLsn,
-      shard: 0,
+      shard: -1,
+      slot: -1,
+      rewriteFrom: undefined,
+      rewriteBytes: 0,
       cells: 0,
     };
   }
@@ -110,42 +126,14 @@ export class Checkpointer {
     const sweep = this.#sweep;
     const state = this.#state;
     const entries: Entry[] = [];
-    this.#taken = [];
-    this.#takenDropped = [];
-    this.#takenConflicts = [];
     if (sweep === undefined) return entries;
-    let bytes = 0;
-    // Before all cells: what was written anew since comes after its deletion. A transfer is only installed between sweeps.
-    for (const key of state.dropped) {
-      if (bytes >= bytesMax) break;
-      state.dropped.delete(key);
-      this.#takenDropped.push(key);
-      entries.push([keyOf("c", key), undefined]);
-      bytes += key.length + 1;
-    }
-    // All keys and values of the slice in one buffer: a buffer for each was a third of a checkpoint's time.
-    const out = new ByteWriter(bytesMax * 2);
-    const places: number[] = [];
-    while (bytes + out.length < bytesMax) {
-      sweep.shard = state.map.dirtyShardFrom(sweep.shard);
-      if (sweep.shard >= shardCount) break;
-      state.map.takeDirty(sweep.shard, (ref) => {
-        const key = state.map.keyAt(ref);
-        places.push(out.length);
-        out.u8(cellPrefixByte);
-        writeText(out, key);
-        places.push(out.length);
-        writeCell(out, state.map.cellAt(ref), sameNumber);
-        sweep.cells++;
-        this.#taken.push(ref);
-      });
-      sweep.shard++;
-    }
-    places.push(out.length);
-    for (let at = 0; at + 2 < places.length; at += 2) {
-      const [start = 0, middle = 0, end = 0] = places.slice(at, at + 3);
-      entries.push([out.bytes.subarray(start, middle), out.bytes.subarray(middle, end)]);
-    }
+    // One buffer for all blocks of the slice.
+    const out = new ByteWriter(bytesMax + bytesMax / 4);
+    const blocks: Block[] = [];
+    while (out.length < bytesMax && this.#onShard(sweep)) this.#takeShard(sweep, out, bytesMax, blocks, entries);
+    for (const { key, start, end } of blocks) entries.push([key, out.bytes.subarray(start, end)]);
+    // With the first block that may lack what was purged: a peer that has forgotten must know what.
+    if (entries.length > 0 && !covers(this.#floorStored, state.floor)) entries.push(this.#floorEntry());
     // With the cells, not only at the end: a cell that shows a winner must not reach the disk without the loser.
     if (entries.length > 0) this.#addConflicts(entries);
     // After the cells, so that every origin they name is there.
@@ -166,18 +154,70 @@ export class Checkpointer {
     if (sweep === undefined) return [];
     const entries: Entry[] = [];
     this.#addConflicts(entries);
-    entries.push([metaKey, this.#encodeMeta(sweep)], this.floorEntry());
+    entries.push([metaKey, this.#encodeMeta(sweep)], this.#floorEntry());
     return entries;
+  }
+
+  /** Moves on to the next shard with anything to write, unless it stands on one. False when there is none. */
+  #onShard(sweep: Sweep): boolean {
+    if (sweep.slot >= 0) return true;
+    const { map } = this.#state;
+    sweep.shard = map.changedShardFrom(sweep.shard + 1);
+    if (sweep.shard >= shardCount) return false;
+    sweep.slot = 0;
+    const { shard } = sweep;
+    sweep.rewriteFrom = this.blocks.wantsRewrite(shard, map.dirtyShare(shard)) ? this.blocks.next(shard) : undefined;
+    sweep.rewriteBytes = 0;
+    return true;
+  }
+
+  /** Writes as much of the shard as fits, as one block. */
+  #takeShard(sweep: Sweep, out: ByteWriter, bytesMax: number, blocks: Block[], entries: Entry[]): void {
+    const state = this.#state;
+    const { map } = state;
+    const { shard, rewriteFrom } = sweep;
+    const isFull = (): boolean => out.length >= bytesMax;
+    let start = out.length;
+    let drops = 0;
+    // Before the cells: what was written anew since it left must come after.
+    const allDropped = map.takeDropped(shard, (key) => {
+      writeDrop(out, key);
+      drops++;
+      return isFull();
+    });
+    const cellsStart = out.length;
+    if (allDropped) {
+      sweep.slot = map.takeCells(shard, sweep.slot, rewriteFrom === undefined ? "dirty" : "all", (ref) => {
+        out.string(map.keyAt(ref));
+        writeCell(out, map.cellAt(ref), sameNumber);
+        sweep.cells++;
+        return isFull();
+      });
+    }
+    const isWhole = sweep.slot < 0;
+    // Written whole in one go, a shard has no earlier block left from which a dropped key could come back.
+    if (isWhole && rewriteFrom === this.blocks.next(shard)) start = cellsStart;
+    else this.blocks.addDrops(shard, drops);
+    const bytes = out.length - start;
+    if (bytes > 0) blocks.push({ key: this.blocks.add(shard, bytes), start, end: out.length });
+    if (bytes > 0 && rewriteFrom === undefined) state.count("deltas");
+    if (cellsStart > start) state.count("dropsStored", drops);
+    sweep.rewriteBytes += bytes;
+    // Not before the last new block: until then the old ones hold what the new ones lack.
+    if (isWhole && rewriteFrom !== undefined) {
+      state.count(this.blocks.next(shard) > rewriteFrom + 1 ? "rewritesInParts" : "rewrites");
+      for (const key of this.blocks.rewritten(shard, rewriteFrom, sweep.rewriteBytes)) entries.push([key, undefined]);
+    }
   }
 
   #addConflicts(entries: Entry[]): void {
     for (const [id, conflict] of this.#state.journal.takeChanged()) {
       entries.push([keyOf("j", id), conflict === undefined ? undefined : encodeConflict(conflict)]);
-      this.#takenConflicts.push(id);
     }
   }
 
-  floorEntry(): Entry {
+  #floorEntry(): Entry {
+    this.#floorStored = [...this.#state.floor];
     const out = new ByteWriter(128);
     writeVersionVector(out, this.#state.floor, this.#state.origins);
     return [floorKey, out.take()];
@@ -196,14 +236,9 @@ export class Checkpointer {
     return { cells: sweep.cells };
   }
 
-  /** Gives the sweep up (a transfer was installed): what the last slice took goes back. */
+  /** Gives the sweep up (a transfer was installed). What its slices took is or will be on disk; it is no checkpoint yet. */
   abort(): void {
-    for (const ref of this.#taken) this.#state.map.markDirty(ref);
-    this.#taken = [];
-    for (const key of this.#takenDropped) this.#state.dropped.add(key);
-    this.#takenDropped = [];
-    this.#state.journal.markChanged(this.#takenConflicts);
-    this.#takenConflicts = [];
+    if (this.#sweep !== undefined) this.#state.count("sweepsGivenUp");
     this.#sweep = undefined;
   }
 
@@ -290,6 +325,7 @@ export const loadEntry = (
     case 0x66:
       state.floor = readVersionVector(input, state.origins);
       input.expectEnd();
+      checkpointer.floorStored();
       return undefined;
     case 0x6d: {
       const meta = decodeMeta(value, state);
@@ -309,16 +345,9 @@ export const loadEntry = (
       checkpointer.lsn = meta.lsn;
       return meta;
     }
-    case 0x63: {
-      const text = Buffer.from(key.buffer, key.byteOffset, key.length).latin1Slice(1, key.length);
-      const cell = readCell(input, (reference) => {
-        if (reference >= state.origins.size) throw new DecodeFault(`origin ${reference} of ${state.origins.size}`);
-        return reference;
-      });
-      input.expectEnd();
-      state.map.load(text, cell);
+    case 0x63:
+      loadBlock(state, checkpointer.blocks, key, value);
       return undefined;
-    }
     case 0x6a:
       state.journal.load(decodeConflict(input));
       input.expectEnd();
@@ -327,6 +356,3 @@ export const loadEntry = (
       throw new DecodeFault(`unknown checkpoint entry ${key[0]}`);
   }
 };
-
-/** The key under which a cell is stored. */
-export const cellKey = (key: string): Buffer => keyOf("c", key);

@@ -113,11 +113,6 @@ export class ConflictJournal {
     return changed;
   }
 
-  /** What was taken may not have been written: the next checkpoint takes it again. */
-  markChanged(ids: readonly string[]): void {
-    for (const id of ids) this.#changed.add(id);
-  }
-
   load(conflict: Conflict): void {
     if (this.#entries.has(conflict.id)) return;
     this.#entries.set(conflict.id, conflict);

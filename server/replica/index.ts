@@ -1,6 +1,7 @@
 /** The replicated map: a state machine without I/O. Start at replica.ts. */
+export { cellPrefix } from "./cell-blocks.ts";
 export { horizonStepMs } from "./cell-map.ts";
-export { cellPrefix, conflictPrefix, metaKey, originPrefix } from "./checkpoint.ts";
+export { conflictPrefix, metaKey, originPrefix } from "./checkpoint.ts";
 export { judgeClock } from "./clock-skew.ts";
 export type { Conflict } from "./conflicts.ts";
 export { CounterCell, isExpired } from "./counter.ts";

@@ -194,7 +194,6 @@ export const dropCovered = (
     dropped += before - held.totals.length;
     map.countTotals(before, held.totals.length);
     if (held.base === undefined && held.totals.length === 0) {
-      state.dropped.add(map.keyAt(ref));
       map.remove(ref);
       return dropped;
     }

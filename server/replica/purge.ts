@@ -7,22 +7,19 @@
  * floor, which decides whether a transfer must be full.
  */
 import type { CellMap, CellRef } from "./cell-map.ts";
-import { type Checkpointer, cellKey, type Entry } from "./checkpoint.ts";
 import { CounterCell, findObserved, isExpired } from "./counter.ts";
 import type { ReplicaState } from "./state.ts";
 import { at, covers, join, type ReadonlyVersionVector } from "./version-vector.ts";
 
 export class Purger {
   readonly #state: ReplicaState;
-  readonly #checkpointer: Checkpointer;
   #pending: CellRef[] = [];
   /** What the pass under way may purge; a pass begins when this can have grown. */
   #purgeable: ReadonlyVersionVector = [];
   #horizonMs = 0;
 
-  constructor(state: ReplicaState, checkpointer: Checkpointer) {
+  constructor(state: ReplicaState) {
     this.#state = state;
-    this.#checkpointer = checkpointer;
   }
 
   /** Begins a pass over all candidates if anything may have become purgeable since the last. */
@@ -41,24 +38,20 @@ export class Purger {
   }
 
   /**
-   * Looks at up to `countMax` candidates. What is purged leaves the map now; the entries (deletes and the floor, one
-   * atomic write) take it out of the checkpoint. If they are never written, the tombstones come back at the next start
-   * and are purged again.
+   * Looks at up to `countMax` candidates. What is purged leaves the map now, and the store with the next checkpoint, in one
+   * batch with the floor that says so. Until that batch is on disk a crash brings the tombstone back, as if it had not been
+   * purged yet; nothing without the tombstone is ever in the store before that floor is.
    */
-  slice(countMax: number): Entry[] {
+  slice(countMax: number): void {
     const state = this.#state;
     const { map } = state;
-    const gone: string[] = [];
+    let gone = 0;
     state.floor = join(state.floor, state.purgeable);
     for (let count = 0; count < countMax && this.#pending.length > 0; count++) {
       const ref = this.#pending.pop() as CellRef;
-      if (!map.checkCandidate(ref)) continue;
-      const key = map.keyAt(ref);
-      if (purgeCell(state, map, ref)) gone.push(key);
+      if (map.checkCandidate(ref) && purgeCell(state, map, ref)) gone++;
     }
-    if (gone.length === 0) return [];
-    state.count("purged", gone.length);
-    return [...gone.map((key): Entry => [cellKey(key), undefined]), this.#checkpointer.floorEntry()];
+    if (gone > 0) state.count("purged", gone);
   }
 }
 

@@ -102,14 +102,14 @@ export class Replica {
     this.#out = new OutgoingStreams(this.state, this.#links);
     this.#in = new IncomingStreams(this.state, this.#links, this.#out);
     this.checkpointer = new Checkpointer(this.state, () => this.#in.stagingLsn());
-    this.purger = new Purger(this.state, this.checkpointer);
+    this.purger = new Purger(this.state);
     this.#repairer = new Repairer(this.state, this.#out);
     this.#in.onInstalled = () => this.checkpointer.abort();
   }
 
   // ---- recovery: stored entries, then log records, then start() --------------------------------------------------------
 
-  /** One entry of the checkpoint. Order: origins (`o`), floor (`f`), meta (`m`), cells (`c`), conflicts (`j`). */
+  /** One entry of the checkpoint. Order: origins (`o`), floor (`f`), meta (`m`), blocks of cells (`c`), conflicts (`j`). */
   restoreEntry(key: Uint8Array, value: Uint8Array): void {
     loadEntry(this.state, this.checkpointer, key, value);
   }

@@ -126,9 +126,6 @@ export class ReplicaState {
   streamStartLsn: Lsn = 1;
   readonly recent: RecentRecords;
 
-  /** Keys an installed transfer took out of the map: the checkpoint still has them until the next one's first slices. */
-  readonly dropped = new Set<string>();
-
   readonly frame = new FrameWriter(framesKind);
   #frameFirst = 0;
   /** Called with every own frame as it is sealed. */

@@ -276,7 +276,7 @@ const decoders: readonly (readonly [string, (bytes: Uint8Array) => unknown])[] =
   ["conflict", (bytes) => decodeConflict(new ByteReader(bytes))],
   ["vector", (bytes) => readVersionVector(new ByteReader(bytes), table())],
   ["checkpoint meta", (bytes) => decodeMeta(bytes, newState("a"))],
-  ...["o0000", "f", "m", "ckey", "jid"].map(
+  ...["o0000", "f", "m", "c\0\0\0\0\0\0", "jid"].map(
     (key) =>
       [
         `stored ${key[0]}`,

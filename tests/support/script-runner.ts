@@ -416,7 +416,7 @@ class ScriptRunner {
     replica.state.map.settleHorizon(Number.POSITIVE_INFINITY);
     const before = replica.state.counts["purged"] ?? 0;
     replica.purger.begin();
-    while (replica.purger.pending > 0) peer.storage.writeNow(replica.purger.slice(1000));
+    while (replica.purger.pending > 0) replica.purger.slice(1000);
     this.#world.say(`${peer.name} purged ${(replica.state.counts["purged"] ?? 0) - before}`);
   }
 
