@@ -280,8 +280,10 @@ export class Session {
   #onDeadline(call: Call): void {
     const { timeoutMs } = call.options;
     const within = `within ${timeoutMs} ms`;
-    if (call.isFlying) call.fail("TIMEOUT", `no answer ${within}`);
-    else if (call.refusal !== undefined) call.fail(call.refusal.code, `${call.refusal.message} (asked ${within})`);
+    // The last word heard says more than the silence since.
+    if (call.refusal !== undefined)
+      call.fail(call.refusal.code, `${call.refusal.message} (asked again and again ${within})`);
+    else if (call.isFlying) call.fail("TIMEOUT", `no answer ${within}`);
     else if (this.#connection === undefined) call.fail("UNREACHABLE", this.#unreachable(within).message);
     else call.fail("TIMEOUT", `not sent ${within}: others were before it`);
   }
