@@ -11,7 +11,7 @@
 /** The version of Redis whose commands, replies and error texts we follow; HELLO and INFO name it. */
 export const redisVersionFollowed = "7.4.0";
 
-export type CommandGroup = "connection" | "generic" | "string" | "transactions" | "server" | "replication";
+export type CommandGroup = "connection" | "generic" | "string" | "transactions" | "pubsub" | "server" | "replication";
 
 /**
  * Redis's flags as COMMAND prints them. `write`: refused where the peer takes no writes. `denyoom`: grows memory, refused
@@ -30,6 +30,7 @@ export type CommandFlag =
   | "no_auth"
   | "no_multi"
   | "allow_busy"
+  | "pubsub"
   | "skip_slowlog";
 
 /** What a command means where every peer takes writes. */
@@ -146,6 +147,8 @@ const anyTimeFast: readonly CommandFlag[] = ["loading", "stale", "fast"];
 const connectionState: readonly CommandFlag[] = ["noscript", "loading", "stale"];
 const connectionAdmin: readonly CommandFlag[] = ["admin", "noscript", "loading", "stale"];
 const beforeAuth: readonly CommandFlag[] = ["noscript", "loading", "stale", "fast", "no_auth", "allow_busy"];
+const listening: readonly CommandFlag[] = ["pubsub", "noscript", "loading", "stale"];
+const askingListeners: readonly CommandFlag[] = ["pubsub", "loading", "stale"];
 const transaction: readonly CommandFlag[] = ["noscript", "loading", "stale", "fast", "allow_busy"];
 
 interface Entry {
@@ -166,6 +169,7 @@ const groupCategories: Readonly<Record<CommandGroup, string | undefined>> = {
   generic: "@keyspace",
   string: "@string",
   transactions: "@transaction",
+  pubsub: undefined,
   server: undefined,
   replication: undefined,
 };
@@ -194,6 +198,7 @@ const categoriesOf = (
   const categories: string[] = [];
   const groupCategory = ownCategories.get(parent ?? name) ?? groupCategories[group];
   if (groupCategory !== undefined) categories.push(groupCategory);
+  if (flags.includes("pubsub")) categories.push("@pubsub");
   if (flags.includes("readonly")) categories.push("@read");
   if (flags.includes("write")) categories.push("@write");
   if (flags.includes("admin")) categories.push("@admin");
@@ -807,6 +812,86 @@ const transactions = define("transactions", {
   unwatch: { arity: 1, flags: transaction, summary: "Forgets all watched keys.", meaning: "this-peer" },
 });
 
+// ---- Messages ---------------------------------------------------------------------------------------------------------
+
+const pubSub = define("pubsub", {
+  subscribe: {
+    arity: -2,
+    flags: listening,
+    summary:
+      "Listens to channels. In RESP2 the connection then takes only the commands about channels, PING, QUIT and RESET. `__keyspace@0__:KEY` and `__keyevent@0__:set|incrby|del|expired` tell of changes, made at any peer. Not inside MULTI.",
+    meaning: "this-peer",
+    complexity: "O(N) where N is the number of channels",
+    arguments: [many(text("channel"))],
+  },
+  unsubscribe: {
+    arity: -1,
+    flags: listening,
+    summary: "Stops listening to the channels, or to all. Not inside MULTI.",
+    meaning: "this-peer",
+    complexity: "O(N) where N is the number of channels",
+    arguments: [optional(many(text("channel")))],
+  },
+  psubscribe: {
+    arity: -2,
+    flags: listening,
+    summary:
+      "Listens to the channels that match a pattern. Only patterns that begin with `__key` match the channels of key events. Not inside MULTI.",
+    meaning: "this-peer",
+    complexity: "O(N) where N is the number of patterns",
+    arguments: [many(pattern())],
+  },
+  punsubscribe: {
+    arity: -1,
+    flags: listening,
+    summary: "Stops listening to the patterns, or to all. Not inside MULTI.",
+    meaning: "this-peer",
+    complexity: "O(N) where N is the number of patterns",
+    arguments: [optional(many(pattern()))],
+  },
+  publish: {
+    arity: 3,
+    flags: ["pubsub", "loading", "stale", "fast"],
+    summary:
+      "Sends a message to who listens to the channel, at every peer. Answers how many listen at this one. At most once: nothing is kept for who is away, and a link that is down or full misses it.",
+    meaning: "everywhere",
+    complexity: "O(N+M) where N is the number of listeners here and M the number of patterns",
+    arguments: [text("channel"), text("message")],
+  },
+  pubsub: {
+    arity: -2,
+    flags: [],
+    summary: "Tells who listens to what at this peer.",
+    meaning: "this-peer",
+    complexity: "Depends on subcommand.",
+    subcommands: {
+      channels: {
+        arity: -2,
+        flags: askingListeners,
+        summary: "The channels that somebody listens to by name, all or those that match a pattern.",
+        meaning: "this-peer",
+        complexity: "O(N) where N is the number of channels",
+        arguments: [optional(pattern())],
+      },
+      numsub: {
+        arity: -2,
+        flags: askingListeners,
+        summary: "How many listen to each channel by name.",
+        meaning: "this-peer",
+        complexity: "O(N) where N is the number of channels asked for",
+        arguments: [optional(many(text("channel")))],
+      },
+      numpat: {
+        arity: 2,
+        flags: askingListeners,
+        summary: "How many different patterns are listened to.",
+        meaning: "this-peer",
+      },
+      help: helpSubcommand,
+    },
+  },
+});
+
 // ---- Server -----------------------------------------------------------------------------------------------------------
 
 const commandNames = optional(many(text("command-name")));
@@ -890,6 +975,15 @@ const server = define("server", {
         complexity: "O(N) where N is the number of parameters",
         arguments: [many(block("parameter", text("parameter")))],
       },
+      set: {
+        arity: -4,
+        flags: connectionAdmin,
+        summary:
+          "Changes `notify-keyspace-events` of this peer until it stops, the only value that can be changed while it runs.",
+        meaning: "this-peer",
+        complexity: "O(N) where N is the number of parameters",
+        arguments: [many(block("data", text("parameter"), text("value")))],
+      },
       help: helpSubcommand,
     },
   },
@@ -926,6 +1020,13 @@ const server = define("server", {
     summary: "Explains a command, lists a group of commands (`HELP @string`), or lists the groups.",
     meaning: "this-peer",
     arguments: [optional(many(text("command-or-group")))],
+  },
+  monitor: {
+    arity: 1,
+    flags: connectionAdmin,
+    summary:
+      "Shows every command this peer runs from now on, one a line, without passwords. Costs while it is on; RESET or closing the connection ends it.",
+    meaning: "this-peer",
   },
   shutdown: {
     arity: -1,
@@ -1036,6 +1137,7 @@ export const commands: readonly Command[] = [
   ...generic,
   ...strings,
   ...transactions,
+  ...pubSub,
   ...server,
   ...replication,
 ];
@@ -1046,6 +1148,7 @@ export const commandGroups: ReadonlyMap<CommandGroup, string> = new Map([
   ["generic", "Keys"],
   ["string", "Strings and counters"],
   ["transactions", "Transactions"],
+  ["pubsub", "Messages"],
   ["server", "Server"],
   ["replication", "Replication"],
 ]);

@@ -66,6 +66,13 @@ export const replyBytesMax = 64 * 1024 * 1024;
 /** Waiting replies beyond this for `replySoftMs`: the connection closes. Below it a slow reader is only paused. */
 export const replyBytesSoft = 16 * 1024 * 1024;
 export const replySoftMs = 30_000;
+/**
+ * The same for a connection that is sent messages or monitors (Redis's client-output-buffer-limit pubsub): more than the
+ * first, or more than the second for so long: the connection closes. Being only paused would keep it from nothing.
+ */
+export const pushBytesMax = 32 * 1024 * 1024;
+export const pushBytesSoft = 8 * 1024 * 1024;
+export const pushSoftMs = 60_000;
 /** The same before authentication: closes at once. */
 export const unauthenticatedReplyBytesMax = 64 * 1024;
 
@@ -167,6 +174,13 @@ export const clientNameBytesMax = 1024;
 /** Cells of the table LCS fills, of 4 bytes: Redis's own bound, `proto-max-bulk-len`. More: Redis's error. */
 export const lcsCellsMax = valueBytesMax / 4;
 
+/** Channels and patterns of one connection, and their bytes. Beyond: SUBSCRIBE answers an error. */
+export const subscriptionsMax = 100_000;
+export const subscriptionBytesMax = 16 * 1024 * 1024;
+/** Of a command MONITOR shows: bytes of an argument, and arguments. Beyond: cut, with what was left out. */
+export const monitorArgumentBytesMax = 4096;
+export const monitorArgumentsMax = 128;
+
 // ---- Storage --------------------------------------------------------------------------------------------------------
 
 /** Longest log record: a frame with its envelope. `append` refuses a longer one; a longer claim in a file is damage. */
@@ -203,6 +217,8 @@ export const controlLineBytesMax = 4096;
 export const controlAnswerMsMax = clusterStopMsMax + 25_000;
 /** A peer's log file of `npm start` beyond this is set aside as `.log.1` at its next start. */
 export const peerLogFileBytesMax = 16 * 1024 * 1024;
+if (pushBytesSoft >= pushBytesMax || pushBytesMax > replyBytesMax)
+  throw new Error("pushes are held tighter than replies");
 if (replyBytesSoft >= replyBytesMax) throw new Error("the soft output limit must be below the hard one");
 if (replyBytesMax < 2 * valueBytesMax) throw new Error("a client must be able to read the longest value");
 if (unauthenticatedConnectionsMax >= connectionsMax) throw new Error("strangers must leave room for clients");

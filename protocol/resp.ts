@@ -314,6 +314,12 @@ export class RespWriter implements ReplyWriter {
     return out;
   }
 
+  /** Whole replies, already in the version spoken. */
+  append(text: string): void {
+    if (this.#out.length + text.length > replyBytesMax) return this.#overflow();
+    this.#out += text;
+  }
+
   simple(text: string): void {
     this.#out += text === "OK" ? "+OK\r\n" : `+${oneLine(text)}\r\n`;
   }

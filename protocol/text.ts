@@ -165,6 +165,11 @@ export class PlainWriter implements ReplyWriter {
     return out;
   }
 
+  /** Whole replies, already in this dialect. */
+  append(text: string): void {
+    this.#append(text);
+  }
+
   simple(text: string): void {
     this.#item(text);
   }

@@ -21,6 +21,10 @@ import { conflictReport } from "./conflict-report.ts";
 import type { LagClock } from "./lag-clock.ts";
 import { linkFaultOf } from "./link-faults.ts";
 import type { PeerLinks } from "./links/index.ts";
+import type { PubSubHub } from "./pubsub/hub.ts";
+import type { KeyEvents } from "./pubsub/key-events.ts";
+import { Monitors } from "./pubsub/monitors.ts";
+import { notifyRefusal, parseNotifyFlags } from "./pubsub/notify-flags.ts";
 import type { LinkState, Replica } from "./replica/index.ts";
 import { at, covers, opsAhead, stampToMs } from "./replica/index.ts";
 import type { TurnLoop } from "./turn-loop.ts";
@@ -33,6 +37,8 @@ export interface HostParts {
   readonly lag: LagClock;
   readonly links: () => PeerLinks;
   readonly linkFaults: LinkFaultControl | undefined;
+  readonly pubSub: PubSubHub;
+  readonly keyEvents: KeyEvents;
   readonly sessions: () => Iterable<Session>;
   readonly session: (id: number) => Session | undefined;
   readonly kill: (session: Session) => void;
@@ -41,6 +47,8 @@ export interface HostParts {
   /** Holds the map still across awaits. */
   readonly exclusively: <Result>(work: () => Promise<Result>) => Promise<Result>;
 }
+
+const notifyName = "notify-keyspace-events";
 
 const flushPerSlice = 2048;
 const askAgainMs = 200;
@@ -52,6 +60,8 @@ export class PeerHost implements CommandHost {
   readonly version: string;
   readonly checkPassword: ((user: string, password: string) => boolean) | undefined;
   readonly linkFaults: LinkFaultControl | undefined;
+  readonly pubSub: PubSubHub;
+  readonly monitors = new Monitors();
   readonly #comparisons = new Map<number, (report: DiffReport | undefined) => void>();
   /** Why writes are not taken; undefined when they are. Kept up by the peer, so that a write only looks. */
   writesRefused: string | undefined;
@@ -65,6 +75,7 @@ export class PeerHost implements CommandHost {
     this.peerName = parts.config.name;
     this.version = parts.version;
     this.linkFaults = parts.linkFaults;
+    this.pubSub = parts.pubSub;
     const { password } = parts.config;
     this.checkPassword =
       password === undefined ? undefined : (user, given) => user === "default" && sameText(password, given);
@@ -91,7 +102,16 @@ export class PeerHost implements CommandHost {
   }
 
   configuration(): ReadonlyMap<string, string> {
-    return this.#parts.config.parameters;
+    return new Map([...this.#parts.config.parameters, [notifyName, this.#parts.keyEvents.flags]]);
+  }
+
+  configurationRefusal(name: string, value: string): string | undefined {
+    if (name !== notifyName) return "can't set immutable config";
+    return parseNotifyFlags(value) === undefined ? notifyRefusal : undefined;
+  }
+
+  configure(name: string, value: string): void {
+    if (name === notifyName) this.#parts.keyEvents.setFlags(value);
   }
 
   info(): ReadonlyMap<string, ReadonlyMap<string, string | number>> {

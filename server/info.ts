@@ -19,6 +19,9 @@ export interface InfoParts {
   readonly connectionsRejected: number;
   readonly inputBytes: number;
   readonly outputBytes: number;
+  readonly pubSub: { readonly channels: number; readonly patterns: number; readonly clients: number };
+  /** Batches of published messages that a link was too full to be sent. */
+  readonly publishMissed: number;
   readonly linksUp: number;
   readonly loading: boolean;
   readonly checkpointRunning: boolean;
@@ -58,7 +61,14 @@ export const infoSections = (parts: InfoParts): ReadonlyMap<string, ReadonlyMap<
         node_version: process.version,
       }),
     ],
-    ["Clients", section({ connected_clients: parts.clients, blocked_clients: parts.blockedClients })],
+    [
+      "Clients",
+      section({
+        connected_clients: parts.clients,
+        blocked_clients: parts.blockedClients,
+        pubsub_clients: parts.pubSub.clients,
+      }),
+    ],
     [
       "Memory",
       section({
@@ -100,6 +110,9 @@ export const infoSections = (parts: InfoParts): ReadonlyMap<string, ReadonlyMap<
         keyspace_misses: parts.keyspaceMisses,
         expired_keys: state.counts["purgedExpired"] ?? 0,
         evicted_keys: 0,
+        pubsub_channels: parts.pubSub.channels,
+        pubsub_patterns: parts.pubSub.patterns,
+        chorus_publish_missed: parts.publishMissed,
       }),
     ],
     [

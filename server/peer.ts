@@ -11,8 +11,10 @@ import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import { Mutex } from "async-mutex";
 import { DecodeFault } from "../protocol/bytes.ts";
 import { conflictBytesMax, diskFreeBytesLow, linkQueueHighBytes } from "../protocol/limits.ts";
+import { publishedKind } from "../protocol/published.ts";
 import type { Incarnation, PeerName } from "../protocol/words.ts";
 import { makeExecutor } from "./commands/execute.ts";
+import { stopListening } from "./commands/pubsub.ts";
 import type { Session } from "./commands/session.ts";
 import { hostPortToText, type PeerConfig } from "./config.ts";
 import { ConflictFeed } from "./feed/conflict-feed.ts";
@@ -31,6 +33,9 @@ import { Maintenance, type MaintenanceTiming } from "./maintenance.ts";
 import type { Welcome } from "./ports/client-socket-owner.ts";
 import { ClientSocketPort } from "./ports/client-socket-port.ts";
 import { TcpPort } from "./ports/tcp.ts";
+import { PubSubHub } from "./pubsub/hub.ts";
+import { KeyEvents } from "./pubsub/key-events.ts";
+import { PublishRelay } from "./pubsub/relay.ts";
 import { RateMeter } from "./rate-meter.ts";
 import { recover } from "./recovery.ts";
 import { InvariantError, judgeClock, type Ready, Replica, type ReplicaEvent, stampToMs } from "./replica/index.ts";
@@ -105,6 +110,12 @@ class Peer implements RunningPeer, LinkEvents {
   readonly #outbox = new LinkOutbox();
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #faults = new LinkFaults();
+  readonly #pubSub = new PubSubHub();
+  readonly #relay = new PublishRelay({
+    links: () => this.#linksById.values(),
+    send: (link, message) => this.#outbox.send(link, message),
+    deliver: (channel, message) => this.#pubSub.deliver(channel, message),
+  });
   readonly stopped: Promise<{ readonly code: number; readonly reason: string }>;
   #onStopped: (end: { readonly code: number; readonly reason: string }) => void = () => {};
   #storage: FileStorage | undefined;
@@ -140,6 +151,7 @@ class Peer implements RunningPeer, LinkEvents {
     this.stopped = new Promise((resolve) => {
       this.#onStopped = resolve;
     });
+    this.#pubSub.onPublish = (channel, message) => this.#relay.add(channel, message);
     this.#replica = new Replica({
       name: config.name,
       peers: config.peers.map((peer) => peer.name),
@@ -203,6 +215,8 @@ class Peer implements RunningPeer, LinkEvents {
       loop: this.#loop,
       lag: this.#lag,
       links: () => this.#openLinks(),
+      pubSub: this.#pubSub,
+      keyEvents: new KeyEvents(this.#pubSub, this.#feed),
       linkFaults: config.faultLinks
         ? linkFaultControl({
             faults: this.#faults,
@@ -236,6 +250,7 @@ class Peer implements RunningPeer, LinkEvents {
       turn: this.#loop,
       requiresAuthentication: config.password !== undefined,
       nextSessionId: () => ++this.#lastSessionId,
+      onSessionClosed: (session) => stopListening(session, this.#host),
     });
     this.#clients = new ClientSocketPort({
       execute: this.#executor,
@@ -520,6 +535,8 @@ class Peer implements RunningPeer, LinkEvents {
 
   #onReady(ready: Ready): void {
     for (const { link, bytes } of ready.send) this.#outbox.send(link, bytes);
+    // Behind the turn's frames.
+    this.#relay.flush();
     this.#outbox.endTurn();
     for (const { link, reason } of ready.close) this.#linksById.get(link)?.close(reason);
     for (const { link, from, bytesMax } of ready.reads) this.#readLog(link, from, bytesMax);
@@ -632,7 +649,8 @@ class Peer implements RunningPeer, LinkEvents {
   onLinkMessage(link: Link, message: Uint8Array): void {
     try {
       this.#loop.begin();
-      this.#replica.receive(link.id, message);
+      if (message[0] === publishedKind) this.#relay.receive(message);
+      else this.#replica.receive(link.id, message);
     } catch (error) {
       if (!(error instanceof DecodeFault)) return this.#fail(error);
       this.#logger.error({ peer: link.peer }, `a message of ${link.peer} makes no sense: ${error.message}`);
@@ -735,6 +753,8 @@ class Peer implements RunningPeer, LinkEvents {
       connectionsRejected: (tcp?.connectionsRejected ?? 0) + (clients?.connectionsRejected ?? 0),
       inputBytes: (tcp?.inputBytes ?? 0) + (clients?.inputBytes ?? 0),
       outputBytes: (tcp?.outputBytes ?? 0) + (clients?.outputBytes ?? 0),
+      pubSub: this.#pubSub.counts,
+      publishMissed: this.#relay.missed,
       linksUp: this.#linksUp(),
       loading: this.#replica.state.gated,
       checkpointRunning: this.#replica.checkpointer.running,

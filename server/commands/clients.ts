@@ -46,8 +46,11 @@ const setinfo: Handler = (session, words) => {
 const seconds = (ms: number): number => Math.max(0, Math.floor(ms / 1000));
 
 /** Fields that only a Redis has stand at their resting values: tools parse the line by name. */
-const clientLine = (session: Session, nowMs: number): string => {
-  const flags = session.queue === undefined ? "N" : "x";
+const clientLine = (session: Session, { host }: Context, nowMs: number): string => {
+  const flags =
+    (host.monitors.has(session) ? "O" : "") +
+    (session.subscriber === undefined ? "" : "P") +
+    (session.queue === undefined ? "" : "x");
   const fields: readonly (readonly [string, string | number])[] = [
     ["id", session.id],
     ["addr", session.address],
@@ -56,10 +59,10 @@ const clientLine = (session: Session, nowMs: number): string => {
     ["name", session.name],
     ["age", seconds(nowMs - session.connectedAtMs)],
     ["idle", seconds(nowMs - session.lastCommandAtMs)],
-    ["flags", flags],
+    ["flags", flags === "" ? "N" : flags],
     ["db", 0],
-    ["sub", 0],
-    ["psub", 0],
+    ["sub", session.subscriber?.channels.size ?? 0],
+    ["psub", session.subscriber?.patterns.size ?? 0],
     ["ssub", 0],
     ["multi", session.queue === undefined ? -1 : session.queue.length],
     ["watch", session.watched?.size ?? 0],
@@ -84,13 +87,18 @@ const clientLine = (session: Session, nowMs: number): string => {
   return fields.map(([name, value]) => `${name}=${value}`).join(" ");
 };
 
-const info: Handler = (session, _words, { host }) => session.reply.verbatim(`${clientLine(session, host.wallMs())}\n`);
+const info: Handler = (session, _words, context) =>
+  session.reply.verbatim(`${clientLine(session, context, context.host.wallMs())}\n`);
 
 const clientTypes: ReadonlySet<string> = new Set(["normal", "master", "replica", "slave", "pubsub"]);
 
 const unknownType = (text: string): string => `ERR Unknown client type ${quoted(text)}`;
 
-const list: Handler = (session, words, { host }) => {
+/** As Redis sorts connections, which all are one of two here. */
+const typeOf = (session: Session): string => (session.subscriber === undefined ? "normal" : "pubsub");
+
+const list: Handler = (session, words, context) => {
+  const { host } = context;
   let sessions: readonly Session[];
   const option = words.length > 2 ? words[2].toUpperCase() : "";
   if (words.length === 2) {
@@ -101,7 +109,7 @@ const list: Handler = (session, words, { host }) => {
       session.reply.error(unknownType(words[3]));
       return;
     }
-    sessions = type === "normal" ? [...host.sessions()] : [];
+    sessions = [...host.sessions()].filter((other) => typeOf(other) === type);
   } else if (option === "ID" && words.length > 3) {
     const found = new Set<Session>();
     for (const word of words.slice(3)) {
@@ -119,7 +127,7 @@ const list: Handler = (session, words, { host }) => {
     return;
   }
   const nowMs = host.wallMs();
-  session.reply.verbatim(sessions.map((other) => `${clientLine(other, nowMs)}\n`).join(""));
+  session.reply.verbatim(sessions.map((other) => `${clientLine(other, context, nowMs)}\n`).join(""));
 };
 
 // ---- KILL -------------------------------------------------------------------------------------------------------------
@@ -185,7 +193,7 @@ const isMeant = (target: Session, filter: KillFilter): boolean =>
   (filter.address === undefined || target.address === filter.address) &&
   (filter.localAddress === undefined || target.localAddress === filter.localAddress) &&
   (filter.user === undefined || target.authenticated) &&
-  (filter.type === undefined || filter.type === "normal");
+  (filter.type === undefined || filter.type === typeOf(target));
 
 const kill: Handler = (session, words, context) => {
   if (words.length === 3) {

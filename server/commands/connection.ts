@@ -4,11 +4,16 @@ import { isClientName, nameRefusal } from "./clients.ts";
 import type { Context, Handler, Handlers } from "./context.ts";
 import { databaseOutOfRange, quoted, syntaxError, wrongArity, wrongPassword } from "./errors.ts";
 import { parseInt32, parseInteger } from "./numbers.ts";
+import { stopListening } from "./pubsub.ts";
 import type { Session } from "./session.ts";
 import { discardTransaction } from "./transactions.ts";
 
 const ping: Handler = (session, words) => {
-  if (words.length === 1) session.reply.simple("PONG");
+  if (session.subscriber !== undefined && session.reply.protocol !== 3 && words.length <= 2) {
+    session.reply.array(2);
+    session.reply.bulk("pong");
+    session.reply.bulk(words.length === 2 ? words[1] : "");
+  } else if (words.length === 1) session.reply.simple("PONG");
   else if (words.length === 2) session.reply.bulk(words[1]);
   else session.reply.error(wrongArity("ping"));
 };
@@ -29,6 +34,7 @@ const quit: Handler = (session) => {
 
 const reset: Handler = (session, _words, { host }) => {
   discardTransaction(session);
+  stopListening(session, host);
   session.name = "";
   session.noEvict = false;
   session.noTouch = false;

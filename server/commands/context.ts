@@ -56,6 +56,10 @@ export interface RunnableCommand {
   readonly whileLoading: boolean;
   readonly beforeAuth: boolean;
   readonly refusedInMulti: boolean;
+  /** Allowed to a RESP2 connection that is subscribed to something. */
+  readonly inSubscribeMode: boolean;
+  /** Shown by MONITOR. */
+  readonly monitored: boolean;
   /** Runs at once inside MULTI instead of being queued. */
   readonly immediateInMulti: boolean;
   readonly subcommands: ReadonlyMap<string, RunnableCommand> | undefined;

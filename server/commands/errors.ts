@@ -13,6 +13,8 @@ export const wrongPassword = "WRONGPASS invalid username-password pair or user i
 
 export const wrongArity = (fullName: string): string => `ERR wrong number of arguments for '${fullName}' command`;
 export const invalidExpireTime = (fullName: string): string => `ERR invalid expire time in '${fullName}' command`;
+export const refusedInSubscribeMode = (fullName: string): string =>
+  `ERR Can't execute '${fullName}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context`;
 
 /** Error lines end at CRLF, so bytes of a client's must not bring their own. */
 const oneLine = (text: string): string => text.replace(/[\r\n]/g, " ");

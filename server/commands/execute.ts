@@ -10,7 +10,14 @@
  */
 import { keyBytesMax, queuedCommandBytesMax, queuedCommandsMax } from "../../protocol/limits.ts";
 import type { CommandStats, Context, RunnableCommand, Words } from "./context.ts";
-import { keyTooLong, loginRequired, unknownCommand, unknownSubcommand, wrongArity } from "./errors.ts";
+import {
+  keyTooLong,
+  loginRequired,
+  refusedInSubscribeMode,
+  unknownCommand,
+  unknownSubcommand,
+  wrongArity,
+} from "./errors.ts";
 import { lookup } from "./lookup.ts";
 import type { CommandHost, Session } from "./session.ts";
 import { abortLine, discardTransaction } from "./transactions.ts";
@@ -24,6 +31,7 @@ export interface Executor {
 export const makeExecutor = (host: CommandHost): Executor => {
   const stats: CommandStats = { commands: 0, rejected: 0, keyspaceHits: 0, keyspaceMisses: 0, blocked: 0 };
   const context: Context = { host, keyspace: host.keyspace, stats, lookup, inExec: false };
+  const { monitors } = host;
   const queuedBytes = new WeakMap<readonly string[][], number>();
 
   /** Answers an error before the command ran. Inside MULTI it spoils the transaction. */
@@ -74,6 +82,9 @@ export const makeExecutor = (host: CommandHost): Executor => {
     if (!session.authenticated && !runnable.beforeAuth && host.checkPassword !== undefined) {
       return reject(session, loginRequired, fullName);
     }
+    if (session.subscriber !== undefined && !runnable.inSubscribeMode && session.reply.protocol !== 3) {
+      return reject(session, refusedInSubscribeMode(fullName), fullName);
+    }
     if (session.queue !== undefined && runnable.refusedInMulti) {
       return reject(session, "ERR Command not allowed inside a transaction");
     }
@@ -89,6 +100,8 @@ export const makeExecutor = (host: CommandHost): Executor => {
     session.lastCommandAtMs = nowMs;
     context.keyspace.begin(nowMs);
     const running = runnable.run(session, words, context);
+    // Behind the run, so that EXEC stands behind its commands.
+    if (monitors.active && runnable.monitored) monitors.show(words, fullName, session.address, nowMs);
     if (!runnable.writes) return running;
     if (running === undefined) {
       session.lastWriteSeq = host.lastSeq;

@@ -10,6 +10,7 @@ import { expiryHandlers } from "./expiry.ts";
 import { faultHandlers } from "./fault.ts";
 import { introspectionHandlers } from "./introspection.ts";
 import { keyHandlers } from "./keys.ts";
+import { pubSubHandlers } from "./pubsub.ts";
 import { replicationHandlers } from "./replication.ts";
 import { stringHandlers } from "./strings.ts";
 import { transactionHandlers } from "./transactions.ts";
@@ -24,6 +25,7 @@ export const handlers: Handlers = {
   ...stringHandlers,
   ...counterHandlers,
   ...transactionHandlers,
+  ...pubSubHandlers,
   ...introspectionHandlers,
   ...replicationHandlers,
   ...faultHandlers,

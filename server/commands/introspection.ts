@@ -2,7 +2,7 @@
 import { patternBytesMax } from "../../protocol/limits.ts";
 import { commandHandlers } from "./command-docs.ts";
 import type { Handler, Handlers } from "./context.ts";
-import { syntaxError } from "./errors.ts";
+import { quoted, syntaxError } from "./errors.ts";
 import { Glob } from "./glob.ts";
 import { containerHelp, help } from "./help.ts";
 
@@ -38,6 +38,41 @@ const configGet: Handler = (session, words, { host }) => {
   }
 };
 
+/** All or nothing, as in Redis. */
+const configSet: Handler = (session, words, { host }) => {
+  const { reply } = session;
+  const pairs = new Map<string, string>();
+  if (words.length % 2 !== 0) {
+    reply.error(syntaxError);
+    return;
+  }
+  const known = new Set([...host.configuration().keys()].map((name) => name.toLowerCase()));
+  for (let at = 2; at < words.length; at += 2) {
+    const name = words[at] ?? "";
+    if (!known.has(name.toLowerCase())) {
+      reply.error(`ERR Unknown option or number of arguments for CONFIG SET - ${quoted(name)}`);
+      return;
+    }
+    if (pairs.has(name.toLowerCase())) {
+      reply.error(configSetFailed(name, "duplicate parameter"));
+      return;
+    }
+    pairs.set(name.toLowerCase(), words[at + 1] ?? "");
+  }
+  for (const [name, value] of pairs) {
+    const refusal = host.configurationRefusal(name, value);
+    if (refusal !== undefined) {
+      reply.error(configSetFailed(name, refusal));
+      return;
+    }
+  }
+  for (const [name, value] of pairs) host.configure(name, value);
+  reply.simple("OK");
+};
+
+const configSetFailed = (name: string, why: string): string =>
+  `ERR CONFIG SET failed (possibly related to argument ${quoted(name)}) - ${why}`;
+
 const time: Handler = (session, _words, { host }) => {
   const nowMs = host.wallMs();
   session.reply.array(2);
@@ -69,6 +104,7 @@ export const introspectionHandlers: Handlers = {
   ...commandHandlers,
   info,
   "config|get": configGet,
+  "config|set": configSet,
   time,
   shutdown,
   help,

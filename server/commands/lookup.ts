@@ -11,6 +11,25 @@ import { handlers } from "./handlers.ts";
 /** These act on the transaction itself, or end it. */
 const immediateInMulti: ReadonlySet<string> = new Set(["exec", "discard", "multi", "watch", "quit", "reset"]);
 
+/** They answer outside the order of replies (RESP3) or with several (RESP2), which EXEC's reply has no place for. */
+const refusedInMulti: ReadonlySet<string> = new Set([
+  "subscribe",
+  "unsubscribe",
+  "psubscribe",
+  "punsubscribe",
+  "monitor",
+]);
+
+const inSubscribeMode: ReadonlySet<string> = new Set([
+  "subscribe",
+  "unsubscribe",
+  "psubscribe",
+  "punsubscribe",
+  "ping",
+  "quit",
+  "reset",
+]);
+
 const byBothCases = <Value>(entries: readonly (readonly [string, Value])[]): ReadonlyMap<string, Value> =>
   new Map(entries.flatMap(([name, value]) => [[name, value] as const, [name.toUpperCase(), value] as const]));
 
@@ -30,7 +49,9 @@ const toRunnable = (command: Command): RunnableCommand => {
     grows: flags.includes("denyoom"),
     whileLoading: flags.includes("loading"),
     beforeAuth: flags.includes("no_auth"),
-    refusedInMulti: flags.includes("no_multi"),
+    refusedInMulti: flags.includes("no_multi") || refusedInMulti.has(fullName),
+    inSubscribeMode: inSubscribeMode.has(fullName),
+    monitored: !flags.includes("admin"),
     immediateInMulti: immediateInMulti.has(fullName),
     subcommands:
       subcommands.length === 0

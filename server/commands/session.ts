@@ -7,6 +7,9 @@
  */
 import type { ReplyWriter } from "../../protocol/reply.ts";
 import type { LinkFault, LinkVerdict } from "../../protocol/status.ts";
+import type { PubSubHub, Subscriber } from "../pubsub/hub.ts";
+import type { Monitors } from "../pubsub/monitors.ts";
+import type { PushTarget } from "../pubsub/push.ts";
 
 /** The replicated map as one command sees it. Synchronous; the core implements it. */
 export interface Keyspace {
@@ -76,6 +79,10 @@ export interface Session {
   readonly reply: ReplyWriter;
   /** Changes the dialect of all replies that follow (HELLO, RESET). */
   setProtocol(protocol: 2 | 3): void;
+  /** Undefined: this kind of connection is sent nothing that it did not ask for, so it cannot SUBSCRIBE. */
+  readonly pushTarget?: PushTarget | undefined;
+  /** What it listens to; undefined: nothing. The hub's. */
+  subscriber?: Subscriber | undefined;
   /** Bytes of commands not yet run and of replies not yet taken by the client: CLIENT LIST shows them. */
   readonly queuedInputBytes: number;
   readonly queuedOutputBytes: number;
@@ -96,6 +103,12 @@ export interface CommandHost {
   writeRefusal(grows: boolean): string | undefined;
   /** Undefined when reads are answered; else the error line (`LOADING ...`). */
   readRefusal(): string | undefined;
+  readonly pubSub: PubSubHub;
+  readonly monitors: Monitors;
+  /** Why CONFIG SET may not set this, in Redis's words; undefined: it may. Names are lower case and known. */
+  configurationRefusal(name: string, value: string): string | undefined;
+  /** Only what is not refused. */
+  configure(name: string, value: string): void;
   /** Every configuration value, for CONFIG GET: Redis's own names where there is one. */
   configuration(): ReadonlyMap<string, string>;
   /** Sections of INFO in order: heading to fields in order. */

@@ -142,8 +142,11 @@ const runQueued = (session: Session, runnable: RunnableCommand, words: Words, co
     return;
   }
   context.stats.commands += 1;
+  const { host } = context;
   void runnable.run(session, words, context);
-  if (runnable.writes) session.lastWriteSeq = context.host.lastSeq;
+  if (host.monitors.active && runnable.monitored)
+    host.monitors.show(words, runnable.fullName, session.address, context.keyspace.nowMs);
+  if (runnable.writes) session.lastWriteSeq = host.lastSeq;
 };
 
 export const transactionHandlers: Handlers = { multi, exec, discard, watch, unwatch };

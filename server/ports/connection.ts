@@ -8,6 +8,9 @@
  *   choked    the client does not read its replies, or they are held back until durable
  *   closing   QUIT, a protocol error, the end of the client's stream, shutdown
  *
+ * Messages of channels and lines of MONITOR are put among the replies, never into one, and go the same way. They come
+ * whether the client reads or not, so past a bound of their own the client is cut.
+ *
  * What has not run stays bytes in the parser; past a bound the socket is not read either, so TCP slows the client down.
  * Order is kept in every case: nothing runs or is answered before what came earlier.
  *
@@ -19,6 +22,8 @@ import { performance } from "node:perf_hooks";
 import { RequestParser, RespWriter } from "../../protocol/resp.ts";
 import { PlainWriter } from "../../protocol/text.ts";
 import type { Session } from "../commands/session.ts";
+import type { Subscriber } from "../pubsub/hub.ts";
+import type { PushTarget, PushText } from "../pubsub/push.ts";
 import type { Releasable, Turn } from "../turn.ts";
 import type { TcpLimits } from "./tcp-limits.ts";
 
@@ -63,7 +68,7 @@ export interface TcpCounters {
 /** How often the clock is asked whether a turn's share is used up: every so many commands. */
 const clockEvery = 16;
 
-export class Connection implements Session, Releasable {
+export class Connection implements Session, Releasable, PushTarget {
   readonly id: number;
   readonly connectedAtMs: number;
   name = "";
@@ -80,6 +85,8 @@ export class Connection implements Session, Releasable {
   closing = false;
   lastWriteSeq = 0;
   reply: RespWriter | PlainWriter;
+  readonly pushTarget: PushTarget = this;
+  subscriber: Subscriber | undefined;
 
   readonly #owner: ConnectionOwner;
   readonly #socket: Socket;
@@ -88,6 +95,10 @@ export class Connection implements Session, Releasable {
   #plain: PlainWriter | undefined;
   /** Replies written in the other dialect earlier in this turn. */
   #earlierReplies = "";
+  /** Pushed while a command of ours runs: goes behind its reply. */
+  #pushed = "";
+  /** Was pushed to at least once: the tighter bounds hold. */
+  #isPushedTo = false;
   /** Taken at the end of a turn, not yet released. */
   #heldBytes = 0;
 
@@ -170,7 +181,28 @@ export class Connection implements Session, Releasable {
   }
 
   get queuedOutputBytes(): number {
-    return this.#earlierReplies.length + this.reply.length + this.#heldBytes + this.#socket.writableLength;
+    const made = this.#earlierReplies.length + this.reply.length + this.#pushed.length;
+    return made + this.#heldBytes + this.#socket.writableLength;
+  }
+
+  // ---- What it did not ask for ---------------------------------------------------------------------------------------
+
+  push(push: PushText): void {
+    if (this.closing || this.#closed) return;
+    const text = push.text(this.reply.protocol);
+    this.#isPushedTo = true;
+    if (this.queuedOutputBytes + text.length > this.#owner.limits.pushBytesMax) {
+      this.#closeForOutput();
+    } else if (this.#running) {
+      this.#pushed += text;
+    } else {
+      this.reply.append(text);
+      this.#finishTurn();
+    }
+  }
+
+  answer(text: PushText): void {
+    this.reply.append(text.text(this.reply.protocol));
   }
 
   // ---- Ending it -----------------------------------------------------------------------------------------------------
@@ -193,11 +225,11 @@ export class Connection implements Session, Releasable {
     if (this.#closed) return false;
     if (
       this.#tooMuchOutputSinceMs !== Number.POSITIVE_INFINITY &&
-      this.#socket.writableLength <= limits.replyBytesSoft
+      this.#socket.writableLength <= this.#outputBytesSoft()
     ) {
       this.#tooMuchOutputSinceMs = Number.POSITIVE_INFINITY;
     }
-    if (nowMs >= this.#tooMuchOutputSinceMs + limits.replySoftMs) {
+    if (nowMs >= this.#tooMuchOutputSinceMs + (this.#isPushedTo ? limits.pushSoftMs : limits.replySoftMs)) {
       this.#closeForOutput();
     } else if (nowMs >= this.#authenticateBeforeMs) {
       counters.closedUnauthenticated += 1;
@@ -286,6 +318,7 @@ export class Connection implements Session, Releasable {
       this.#commandsLeft -= 1;
       counters.commands += 1;
       const pending = execute(this, args);
+      if (this.#pushed.length > 0) this.#takePushed();
       if (pending !== undefined) {
         this.#waitFor(pending);
         break;
@@ -314,6 +347,11 @@ export class Connection implements Session, Releasable {
       this.#finishTurn();
       this.#progress();
     });
+  }
+
+  #takePushed(): void {
+    this.reply.append(this.#pushed);
+    this.#pushed = "";
   }
 
   #shareUsed(): boolean {
@@ -400,11 +438,16 @@ export class Connection implements Session, Releasable {
     if (waiting === 0) return true;
     if (!this.#authenticated && waiting > limits.unauthenticatedReplyBytesMax) return this.#closeForOutput();
     this.#choked = true;
-    if (waiting > limits.replyBytesSoft && this.#tooMuchOutputSinceMs === Number.POSITIVE_INFINITY) {
+    if (waiting > this.#outputBytesSoft() && this.#tooMuchOutputSinceMs === Number.POSITIVE_INFINITY) {
       this.#tooMuchOutputSinceMs = performance.now();
       this.#owner.watch(this);
     }
     return true;
+  }
+
+  #outputBytesSoft(): number {
+    const { limits } = this.#owner;
+    return this.#isPushedTo ? limits.pushBytesSoft : limits.replyBytesSoft;
   }
 
   readonly #onDrain = (): void => {
@@ -471,6 +514,7 @@ export class Connection implements Session, Releasable {
     this.#closed = true;
     this.closing = true;
     this.#earlierReplies = "";
+    this.#pushed = "";
     this.reply.take();
     this.#owner.onClosed(this);
   };

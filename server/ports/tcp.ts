@@ -7,6 +7,7 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { performance } from "node:perf_hooks";
 import { keepAliveMs, portCloseMs, socketBufferBytes } from "../../protocol/limits.ts";
+import type { Session } from "../commands/session.ts";
 import type { Turn } from "../turn.ts";
 import { Connection, type ConnectionOwner, type Executor, type TcpCounters } from "./connection.ts";
 import { type TcpLimits, tcpLimits } from "./tcp-limits.ts";
@@ -22,6 +23,8 @@ export interface TcpPortOptions {
   readonly requiresAuthentication: boolean;
   /** Ids must be unique among all ports of a peer. */
   readonly nextSessionId: () => number;
+  /** It is gone, whoever ended it. */
+  readonly onSessionClosed?: (session: Session) => void;
   readonly limits?: Partial<TcpLimits>;
   /** How often deadlines are looked at. Default 1,000 ms; they are late by at most this. */
   readonly sweepIntervalMs?: number;
@@ -180,6 +183,7 @@ export class TcpPort {
     this.#connections.delete(connection.id);
     this.#unauthenticated.delete(connection);
     this.#watched.delete(connection);
+    this.#options.onSessionClosed?.(connection);
     if (this.#connections.size === 0) this.#onLastClosed?.();
   }
 

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, test } from "node:test";
 import { Redis } from "ioredis";
 import { Redis as Redis5 } from "ioredis5";
 import { type PeerForTest, startPeerForTest } from "../support/peer-for-test.ts";
+import { until } from "../support/processes.ts";
 
 const everyByte = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
 
@@ -79,6 +80,45 @@ for (const [name, connect] of versions) {
       const large = Buffer.alloc(1024 * 1024, everyByte);
       await client.set("large", large);
       assert.deepEqual(await client.getBuffer("large"), large);
+    });
+
+    test("subscribes to channels and patterns on a duplicate connection, and is told of keys", async () => {
+      const subscriber = client.duplicate();
+      try {
+        const got: string[] = [];
+        subscriber.on("message", (channel: string, message: string) => got.push(`${channel} ${message}`));
+        subscriber.on("pmessage", (pattern: string, channel: string, message: string) =>
+          got.push(`${pattern} ${channel} ${message}`),
+        );
+        assert.equal(await subscriber.subscribe("news", "__keyspace@0__:k"), 2);
+        assert.equal(await subscriber.psubscribe("n*"), 3);
+        assert.equal(await client.publish("news", "hello"), 2);
+        assert.deepEqual(await client.pubsub("NUMSUB", "news"), ["news", 1]);
+        await client.set("k", "1");
+        await client.incr("k");
+        await client.del("k");
+        const wanted = ["news hello", "n* news hello", ...["set", "incrby", "del"].map((e) => `__keyspace@0__:k ${e}`)];
+        await until("all messages", () => Promise.resolve(got.length >= wanted.length));
+        assert.deepEqual(got, wanted);
+        // Named: unsubscribe() alone never answers in ioredis 6 over RESP3, with Redis either.
+        assert.equal(await subscriber.unsubscribe("news", "__keyspace@0__:k"), 1);
+        assert.equal(await subscriber.punsubscribe("n*"), 0);
+        assert.equal(await subscriber.get("k"), null, "an ordinary connection again");
+      } finally {
+        subscriber.disconnect();
+      }
+    });
+
+    test("monitors", async () => {
+      const monitor = await client.monitor();
+      try {
+        const got: string[] = [];
+        monitor.on("monitor", (_time: string, args: string[]) => got.push(args.join(" ")));
+        await client.set("k", "v");
+        await until("it is shown", () => Promise.resolve(got.includes("set k v")));
+      } finally {
+        monitor.disconnect();
+      }
     });
 
     test("is told its errors by their codes, and quits", async () => {

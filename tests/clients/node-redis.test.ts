@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, test } from "node:test";
 import { createClient, RESP_TYPES } from "redis";
 import { createClient as createClient5 } from "redis5";
 import { type PeerForTest, startPeerForTest } from "../support/peer-for-test.ts";
+import { until } from "../support/processes.ts";
 
 const create6 = (url: string) => createClient({ url });
 type Client = ReturnType<typeof create6>;
@@ -82,6 +83,32 @@ for (const [name, create] of versions) {
       await client.set(everyByte, everyByte);
       const binary = client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
       assert.deepEqual(await binary.get(everyByte), everyByte);
+    });
+
+    test("subscribes to channels and patterns on a duplicate connection, and is told of keys", async () => {
+      const subscriber = client.duplicate();
+      subscriber.on("error", () => {});
+      await subscriber.connect();
+      try {
+        const got: string[] = [];
+        const take = (message: string, channel: string): number => got.push(`${channel} ${message}`);
+        await subscriber.subscribe(["news", "__keyevent@0__:set"], take);
+        await subscriber.pSubscribe("n*", take);
+        assert.equal(await client.publish("news", "hello"), 2);
+        assert.deepEqual({ ...(await client.pubSubNumSub(["news"])) }, { news: 1 });
+        await client.set("k", "1");
+        const wanted = ["news hello", "news hello", "__keyevent@0__:set k"];
+        await until("all messages", () => Promise.resolve(got.length >= wanted.length));
+        assert.deepEqual(got, wanted);
+        // One by one and named: unsubscribe() of several never answers in node-redis 5, with Redis either.
+        await subscriber.unsubscribe("news");
+        await subscriber.unsubscribe("__keyevent@0__:set");
+        await subscriber.pUnsubscribe("n*");
+        // A Buffer in node-redis 5.
+        assert.equal(String(await subscriber.get("k")), "1", "an ordinary connection again");
+      } finally {
+        subscriber.destroy();
+      }
     });
 
     test("is told its errors", async () => {

@@ -12,6 +12,10 @@ import type {
   Session,
   TraceReport,
 } from "../../server/commands/session.ts";
+import { PubSubHub, type Subscriber } from "../../server/pubsub/hub.ts";
+import { Monitors } from "../../server/pubsub/monitors.ts";
+import { notifyRefusal, parseNotifyFlags } from "../../server/pubsub/notify-flags.ts";
+import type { PushTarget, PushText } from "../../server/pubsub/push.ts";
 import { FakeKeyspace } from "./fake-keyspace.ts";
 
 export class FakeHost implements CommandHost {
@@ -26,6 +30,8 @@ export class FakeHost implements CommandHost {
   refusesReads: string | undefined;
   conflictReports: readonly ConflictReport[] = [];
   traceReport: TraceReport | undefined;
+  readonly pubSub = new PubSubHub();
+  readonly monitors = new Monitors();
   linkFaults: LinkFaultControl | undefined = undefined;
   diffResult: Promise<DiffReport> | undefined;
   /** What `waitForPeers` was asked for, and what it answers. */
@@ -40,6 +46,7 @@ export class FakeHost implements CommandHost {
     ["maxmemory", "0"],
     ["databases", "1"],
     ["port", "5001"],
+    ["notify-keyspace-events", ""],
   ]);
   readonly infoSections = new Map<string, Map<string, string | number>>([
     [
@@ -98,6 +105,15 @@ export class FakeHost implements CommandHost {
 
   configuration(): ReadonlyMap<string, string> {
     return this.config;
+  }
+
+  configurationRefusal(name: string, value: string): string | undefined {
+    if (name !== "notify-keyspace-events") return "can't set immutable config";
+    return parseNotifyFlags(value) === undefined ? notifyRefusal : undefined;
+  }
+
+  configure(name: string, value: string): void {
+    this.config.set(name, parseNotifyFlags(value) ?? "");
   }
 
   info(): ReadonlyMap<string, ReadonlyMap<string, string | number>> {
@@ -194,7 +210,7 @@ const fakePeer = (name: string, self: boolean): PeerReport => ({
 
 let sessionsMade = 0;
 
-export class FakeSession implements Session {
+export class FakeSession implements Session, PushTarget {
   readonly id: number;
   readonly address: string;
   readonly localAddress = "127.0.0.1:5001";
@@ -214,6 +230,8 @@ export class FakeSession implements Session {
   lastWriteSeq = 0;
   reply: RespWriter | PlainWriter;
   readonly queuedInputBytes = 0;
+  readonly pushTarget: PushTarget = this;
+  subscriber: Subscriber | undefined;
 
   constructor(protocol: 0 | 2 | 3) {
     sessionsMade += 1;
@@ -226,6 +244,15 @@ export class FakeSession implements Session {
   setProtocol(protocol: 2 | 3): void {
     if (!(this.reply instanceof RespWriter)) this.reply = new RespWriter();
     this.reply.protocol = protocol;
+  }
+
+  /** Between two replies; a command of this very session is not told from others here. */
+  push(text: PushText): void {
+    this.reply.append(text.text(this.reply.protocol));
+  }
+
+  answer(text: PushText): void {
+    this.push(text);
   }
 
   get queuedOutputBytes(): number {
