@@ -26,12 +26,13 @@ export const wireText = z.union([z.string(), z.strictObject({ base64 })]);
 /** Shorter text always travels as text. */
 const controlTextBytesMin = 64 * 1024;
 
-/** Long text of which more than an eighth are characters that JSON writes as six. `at(i)`: its i-th byte. */
-export const isControlText = (length: number, at: (index: number) => number): boolean => {
-  if (length < controlTextBytesMin) return false;
-  let left = length >> 3;
-  for (let index = 0; index < length; index += 1) {
-    const byte = at(index);
+/** Long text of which more than an eighth are characters that JSON writes as six. */
+export const isControlText = (bytes: Uint8Array): boolean => {
+  if (bytes.length < controlTextBytesMin) return false;
+  let left = bytes.length >> 3;
+  for (let at = 0; at < bytes.length; at += 1) {
+    // In bounds.
+    const byte = bytes[at] as number;
     // \b \t \n \f \r have escapes of two.
     if (byte < 0x20 && (byte < 0x08 || byte > 0x0d || byte === 0x0b) && --left < 0) return true;
   }
@@ -56,7 +57,7 @@ const toBytes = (latin1: string): Uint8Array => {
 
 /** Bytes to their one form. */
 export const bytesToWire = (bytes: Uint8Array): WireText => {
-  if (!isControlText(bytes.length, (at) => bytes[at] as number)) {
+  if (!isControlText(bytes)) {
     try {
       return strictDecoder.decode(bytes);
     } catch {

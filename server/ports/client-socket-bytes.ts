@@ -13,7 +13,7 @@ const shortBytes = 256;
 export const latin1ToJson = (latin1: string): string => {
   if (latin1.length < shortBytes && ascii.test(latin1)) return JSON.stringify(latin1);
   const bytes = Buffer.from(latin1, "latin1");
-  if (isUtf8(bytes) && !isControlText(bytes.length, (at) => bytes[at] as number)) {
+  if (isUtf8(bytes) && !isControlText(bytes)) {
     return JSON.stringify(bytes.toString());
   }
   return `{"base64":"${bytes.toString("base64")}"}`;

@@ -9,7 +9,7 @@ import type { Executor } from "./connection.ts";
 /** Plain numbers, only ever added to. */
 export interface ClientSocketCounters {
   connectionsReceived: number;
-  /** Turned away: too many, another origin, not open yet. */
+  /** Turned away: too many, or stopping. */
   connectionsRejected: number;
   inputBytes: number;
   outputBytes: number;
