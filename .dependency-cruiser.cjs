@@ -3,6 +3,7 @@
  * not name.
  *
  *   scripts, tests -> all        ports, links, commands, cli, peer -> replica, registers, storage -> protocol
+ *   cli/tui -> client-tui -> protocol
  */
 module.exports = {
   forbidden: [
@@ -49,9 +50,30 @@ module.exports = {
       to: { path: "^server/(cli/|main\\.ts$)" },
     },
     {
+      name: "the-screen-knows-only-the-protocol",
+      comment: "client-tui/ is a client like any other: what it knows of a peer came over the wire.",
+      severity: "error",
+      from: { path: "^client-tui/" },
+      to: { path: "^server/" },
+    },
+    {
+      name: "only-chorus-tui-loads-the-screen",
+      comment: "Ink and React take a third of a second to load; the other subcommands must not pay for it.",
+      severity: "error",
+      from: { path: "^server/", pathNot: "^server/cli/tui\\.ts$" },
+      to: { path: "^client-tui/|node_modules/(ink|react)/" },
+    },
+    {
+      name: "the-model-draws-nothing",
+      comment: "What the screen knows and decides is pure and does not know how it is drawn.",
+      severity: "error",
+      from: { path: "^client-tui/(model|text|input)/" },
+      to: { path: "^client-tui/(views|terminal|program)|^node_modules/(ink|react)/" },
+    },
+    {
       name: "the-product-does-not-need-scripts-or-tests",
       severity: "error",
-      from: { path: "^(protocol|server)/" },
+      from: { path: "^(protocol|server|client-tui)/" },
       to: { path: "^(scripts|tests)/" },
     },
     {
@@ -65,7 +87,7 @@ module.exports = {
       name: "not-to-dev-dependencies",
       comment: "What is installed with --omit=dev must run.",
       severity: "error",
-      from: { path: "^(protocol|server)/" },
+      from: { path: "^(protocol|server|client-tui)/" },
       to: { dependencyTypes: ["npm-dev"], dependencyTypesNot: ["type-only"] },
     },
     { name: "must-resolve", severity: "error", from: {}, to: { couldNotResolve: true } },

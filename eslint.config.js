@@ -40,7 +40,7 @@ const onlyImports = (packages) => ({
 export default tseslint.config(
   { ignores: ["dist/", "node_modules/", "data/", "coverage/", "**/fixtures/"] },
   {
-    files: ["**/*.ts"],
+    files: ["**/*.ts", "**/*.tsx"],
     languageOptions: { parser: tseslint.parser, parserOptions: { projectService: true } },
     plugins: { "@typescript-eslint": tseslint.plugin },
     linterOptions: { reportUnusedDisableDirectives: "error" },

@@ -27,10 +27,10 @@ const sourcesMs = () => {
   };
   for (const name of ["tsconfig.json", "tsconfig.build.json", "package-lock.json"])
     if (existsSync(join(root, name))) see(join(root, name));
-  for (const folder of ["protocol", "server", "scripts"]) {
+  for (const folder of ["protocol", "server", "client-tui", "scripts"]) {
     see(join(root, folder));
     for (const entry of readdirSync(join(root, folder), { recursive: true, withFileTypes: true }))
-      if (entry.isDirectory() || entry.name.endsWith(".ts")) see(join(entry.parentPath, entry.name));
+      if (entry.isDirectory() || /\.tsx?$/.test(entry.name)) see(join(entry.parentPath, entry.name));
   }
   return newestMs;
 };

@@ -30,10 +30,19 @@ const script = (path: string, ...given: string[]): readonly string[] => [
 
 const checks: readonly (readonly [name: string, command: readonly string[]])[] = [
   ["format and lint", [binary("biome"), "ci", "--colors=off", "--max-diagnostics=30", "."]],
-  ["promises and purity", [binary("eslint"), "protocol", "server", "scripts", "tests"]],
+  ["promises and purity", [binary("eslint"), "protocol", "server", "client-tui", "scripts", "tests"]],
   [
     "arrows between folders",
-    [binary("depcruise"), "--config", ".dependency-cruiser.cjs", "protocol", "server", "scripts", "tests"],
+    [
+      binary("depcruise"),
+      "--config",
+      ".dependency-cruiser.cjs",
+      "protocol",
+      "server",
+      "client-tui",
+      "scripts",
+      "tests",
+    ],
   ],
   ["types", [binary("tsc"), "-p", "."]],
   ["docs/COMMANDS.md", script("scripts/docs-commands.ts", "--check")],

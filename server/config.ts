@@ -515,7 +515,7 @@ const loadSecrets = (path: string): readonly Buffer[] => {
 };
 
 /** One line. Redis's wire is bytes, so the password is too: latin1, as every value here. */
-const loadPassword = (path: string): string => {
+export const loadPassword = (path: string): string => {
   const password = loadPrivateFile(path, "password-file").replace(/\r?\n$/, "");
   if (/[\r\n]/.test(password)) throw usageFailure(`--password-file ${path}: more than one line`);
   if (password.length < passwordBytesMin || password.length > passwordBytesMax)

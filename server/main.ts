@@ -11,7 +11,7 @@ import { clusterPeersMax } from "../protocol/limits.ts";
 import { CommandFailure, failureText, usageFailure } from "./cli/failure.ts";
 
 /** npm runs us by script name; then that is what a person types again. */
-const isNpm = ["start", "peer", "chorus", "cluster"].includes(process.env["npm_lifecycle_event"] ?? "");
+const isNpm = ["start", "peer", "chorus", "cluster", "tui"].includes(process.env["npm_lifecycle_event"] ?? "");
 const named = (script: string, direct: string): string => (isNpm ? `npm run ${script} --` : direct);
 
 const packageVersion = (): string => {
@@ -57,6 +57,7 @@ const program = new Command("chorus")
       ["chorus peer --data ./mine", "one peer alone"],
       ["chorus peer --name b --peers a=10.0.0.1:6001,b=10.0.0.2:6001 ...", "one of several"],
       ["chorus status --peers 127.0.0.1:6001,127.0.0.1:6002", "identical, or what differs"],
+      ["chorus tui", "the cluster in the terminal: peers, keys, changes, conflicts"],
       ["chorus inspect data/b", "what a stopped peer has on disk"],
     ),
   );
@@ -207,6 +208,34 @@ program
     const { statusPeers } = await import("./cli/status-peers.ts");
     exitCode = await runStatus({ peers: statusPeers(peers, data), json, watch });
   });
+
+program
+  .command("tui")
+  .description("watch and work on a cluster in the terminal (npm run tui)")
+  .argument("[peers...]", "host:port of HTTP ports (default: the cluster in --data, else 127.0.0.1:6001-6003)")
+  .addHelpText(
+    "before",
+    examples(
+      [named("tui", "chorus tui"), "the cluster that runs in ./data"],
+      [`${named("tui", "chorus tui")} 10.0.0.1:6001`, "any one peer; it tells of the others"],
+      [`${named("tui", "chorus tui")} 10.0.0.1:6001 --read-only`, "look, change nothing"],
+      [`${named("tui", "chorus tui")} --json`, "one status, as JSON; also what a pipe gets as text"],
+    ),
+  )
+  .addHelpText("after", "\n? in the program shows its keys; docs/TUI.md tells the rest. NO_COLOR is honoured.")
+  .option("--read-only", "refuse whatever changes anything", false)
+  .option("--password-file <FILE>", "what clients AUTH with (or CHORUS_PASSWORD_FILE)")
+  .option("--data <DIR>", "the data directory of a running cluster", "data")
+  .option("--json", "print one status as JSON and exit", false)
+  .action(
+    async (
+      peers: readonly string[],
+      { data, readOnly, json, passwordFile }: { data: string; readOnly: boolean; json: boolean; passwordFile?: string },
+    ) => {
+      const { tuiCommand } = await import("./cli/tui.ts");
+      exitCode = await tuiCommand({ peers, data, readOnly, json, passwordFile });
+    },
+  );
 
 program
   .command("inspect")

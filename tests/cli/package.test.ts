@@ -37,11 +37,13 @@ test("the package holds what runs, its types and its documents, and nothing else
   ])
     assert(files.includes(wanted), wanted);
   const strange = files.filter(
-    (path) => !/^(dist\/(server|protocol)\/.*\.(js|d\.ts)|docs\/.*|[A-Z]+(\.md)?|package\.json)$/.test(path),
+    (path) => !/^(dist\/(server|protocol|client-tui)\/.*\.(js|d\.ts)|docs\/.*|[A-Z]+(\.md)?|package\.json)$/.test(path),
   );
   assert.deepEqual(strange, []);
   for (const source of readdirSync(join(projectRoot, "server"), { recursive: true, encoding: "utf8" }))
     if (source.endsWith(".ts")) assert(files.includes(`dist/server/${source.replace(/ts$/, "js")}`), source);
+  for (const source of readdirSync(join(projectRoot, "client-tui"), { recursive: true, encoding: "utf8" }))
+    if (/\.tsx?$/.test(source)) assert(files.includes(`dist/client-tui/${source.replace(/tsx?$/, "js")}`), source);
 
   // As installed: only those files, beside the dependencies.
   const elsewhere = tempDirectory(t);
