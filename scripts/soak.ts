@@ -75,6 +75,9 @@ const samplesMax = 20_000;
 // ---- Load ---------------------------------------------------------------------------------------------------------------
 
 /** What the clients know; bounded by counters and own keys, however long it runs. */
+/** Keys that expire live for 2 s and up to so long more. */
+const shortMsMax = 8000;
+
 class Oracle {
   readonly acked = new Array<number>(countersCount).fill(0);
   readonly unknown = new Array<number>(countersCount).fill(0);
@@ -158,7 +161,7 @@ class LoadClient {
     else if (dice < 0.5) oracle.count(await client.send("MGET", key, `${key}x`, "counter:0"));
     else if (dice < 0.7) oracle.count(await client.send("SET", key, `${this.#id}:${this.#serial++}`.padEnd(64, ".")));
     else if (dice < 0.75)
-      oracle.count(await client.send("SET", `${key}:short`, "v", "PX", 2000 + Math.floor(dice * 10_000)));
+      oracle.count(await client.send("SET", `${key}:short`, "v", "PX", 2000 + Math.floor(Math.random() * shortMsMax)));
     else if (dice < 0.8) oracle.count(await client.send("DEL", key));
     else if (dice < 0.82) await this.#exec(client, key);
     else if (dice < 0.9) await this.#increment(client);
@@ -329,7 +332,10 @@ const soak = async (options: Options): Promise<number> => {
     for (const client of clients) client.isOver = true;
     await striking;
     await Promise.all(running);
+    const shortKeysGoneBy = Date.now() + 2000 + shortMsMax + 1000;
 
+    // Else keys expire while one peer after the other is read.
+    while (Date.now() < shortKeysGoneBy) await delay(100);
     say("load ended: comparing the peers");
     if (problems.length === 0) {
       const check = async (when: string): Promise<void> => {
