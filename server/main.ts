@@ -2,12 +2,14 @@
 /**
  * `chorus`: the one command line. Each subcommand loads what it needs only when it runs, so help and mistakes are quick.
  *
- * Exit codes: 0 done, 1 tried and failed, 2 wrong usage; `status` adds 3 (a peer did not answer).
+ * Exit codes: 0 done, 1 tried and failed, 2 wrong usage; `status` adds 3 (a peer did not answer). Those of the data
+ * commands are in cli/data/commands.ts.
  */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError, Option } from "commander";
 import { clusterPeersMax } from "../protocol/limits.ts";
+import { addDataCommands } from "./cli/data/commands.ts";
 import { CommandFailure, failureText, usageFailure } from "./cli/failure.ts";
 
 /** npm runs us by script name; then that is what a person types again. */
@@ -58,6 +60,8 @@ const program = new Command("chorus")
       ["chorus peer --name b --peers a=10.0.0.1:6001,b=10.0.0.2:6001 ...", "one of several"],
       ["chorus status --peers 127.0.0.1:6001,127.0.0.1:6002", "identical, or what differs"],
       ["chorus tui", "the cluster in the terminal: peers, keys, changes, conflicts"],
+      ["chorus set city Oslo && chorus get city", "data, at whatever peer answers"],
+      ["chorus watch user:", "changes as they come"],
       ["chorus inspect data/b", "what a stopped peer has on disk"],
     ),
   );
@@ -208,6 +212,14 @@ program
     const { statusPeers } = await import("./cli/status-peers.ts");
     exitCode = await runStatus({ peers: statusPeers(peers, data), json, watch });
   });
+
+addDataCommands(program, {
+  examples,
+  wholeNumber,
+  setExitCode: (code) => {
+    exitCode = code;
+  },
+});
 
 program
   .command("tui")
