@@ -206,7 +206,7 @@ export class Connection {
         return this.cut("it welcomed us twice");
       case "reply":
         this.#graceMs = 0;
-        if (this.#isPing(message.id)) return;
+        this.#onPingAnswer(message.id);
         return this.#events.onAnswer({
           id: message.id,
           position: message.position,
@@ -217,7 +217,7 @@ export class Connection {
         // Something we sent could not even be read; which of all that waits for an answer it was, nobody knows.
         if (id === undefined) return this.cut(`${code}: ${message.message}`);
         if (code !== "STALE") this.#graceMs = 0;
-        if (this.#isPing(id)) return;
+        this.#onPingAnswer(id);
         return this.#events.onAnswer({ id, position, result: { ok: false, code, message: message.message, outcome } });
       }
       default:
@@ -225,10 +225,9 @@ export class Connection {
     }
   }
 
-  #isPing(id: number): boolean {
-    if (id !== this.#pingId) return false;
-    this.#pingId = undefined;
-    return true;
+  /** It goes on to the session too: of several answers of a turn only the first carries the position. */
+  #onPingAnswer(id: number): void {
+    if (id === this.#pingId) this.#pingId = undefined;
   }
 
   #onFirst(message: PeerMessage): void {

@@ -338,6 +338,8 @@ export class Session {
 
   #onAnswer(answer: Answer): void {
     const { id, result, position } = answer;
+    // Whatever it answers: it may be of what is answered next too. A stale peer's lies before what was seen.
+    if (position !== undefined && (result.ok || result.code !== "STALE")) this.#answered = position;
     const subscription = this.#running.get(id);
     if (subscription !== undefined && !result.ok) {
       this.#running.delete(id);
@@ -349,12 +351,9 @@ export class Session {
       return subscription.onRefused(error);
     }
     const call = this.#flying.get(id);
-    // Of a subscription that was just cancelled.
+    // Of a ping, or of a subscription that was just cancelled.
     if (call === undefined) return;
     this.#flying.delete(id);
-    const isStale = !result.ok && result.code === "STALE";
-    // A stale peer's position lies before what was seen.
-    if (position !== undefined && !isStale) this.#answered = position;
     // Sent again and refused: then the first time may still have been taken.
     const outcome = call.mayHaveHappened && !call.options.reads ? ("unknown" as const) : undefined;
     call.answers.push({ ...result, ...(result.ok || outcome === undefined ? {} : { outcome }), run: this.#run });

@@ -1,0 +1,157 @@
+/**
+ * The package as somebody else has it: installed in another directory with `ws` and `zod` and nothing else, compiled
+ * strictly, run by plain Node. What is compiled and run there are the examples of the docstrings, of docs/CLIENT.md and of
+ * the README, so these are true.
+ */
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { startPeerForTest } from "../support/peer-for-test.ts";
+import { projectRoot, tempDirectory } from "../support/processes.ts";
+
+const compiler = join(projectRoot, "node_modules/typescript/bin/tsc");
+
+const run = (cwd: string, command: string, ...given: string[]): string => {
+  const { status, stdout, stderr } = spawnSync(command, given, { cwd, encoding: "utf8", maxBuffer: 16 * 1024 * 1024 });
+  assert.equal(status, 0, stdout + stderr);
+  return stdout;
+};
+
+/** `npm pack`, unpacked as `npm install` would. */
+const install = (t: TestContext): string => {
+  run(projectRoot, process.execPath, "scripts/build.js");
+  const [pack] = JSON.parse(run(projectRoot, "npm", "pack", "--dry-run", "--json", "--ignore-scripts")) as [
+    { files: { path: string }[] },
+  ];
+  const elsewhere = tempDirectory(t);
+  for (const { path } of pack.files) {
+    const target = join(elsewhere, "node_modules/chorus-kv", path);
+    mkdirSync(dirname(target), { recursive: true });
+    cpSync(join(projectRoot, path), target);
+  }
+  for (const name of ["ws", "zod", "@types/node", "undici-types"]) {
+    mkdirSync(dirname(join(elsewhere, "node_modules", name)), { recursive: true });
+    symlinkSync(join(projectRoot, "node_modules", name), join(elsewhere, "node_modules", name));
+  }
+  writeFileSync(join(elsewhere, "package.json"), '{"type":"module"}');
+  return elsewhere;
+};
+
+const compile = (directory: string, options: Readonly<Record<string, unknown>>, file: string): string => {
+  writeFileSync(
+    join(directory, "tsconfig.json"),
+    JSON.stringify({
+      compilerOptions: {
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        noUncheckedIndexedAccess: true,
+        target: "ES2023",
+        module: "NodeNext",
+        moduleResolution: "NodeNext",
+        preserveSymlinks: true,
+        ...options,
+      },
+      files: [file],
+    }),
+  );
+  const { stdout } = spawnSync(process.execPath, [compiler, "-p", "."], { cwd: directory, encoding: "utf8" });
+  return stdout;
+};
+
+/** Each is the body of a function that is given `kv` and `assert`. */
+const examples = (): readonly (readonly [where: string, code: string])[] => {
+  const found: [string, string][] = [];
+  const source = readFileSync(join(projectRoot, "protocol/client.ts"), "utf8");
+  for (const [comment] of source.matchAll(/\/\*\*.*?\*\//gs)) {
+    const code = comment.split("@example")[1];
+    if (code === undefined) continue;
+    found.push(["docstring", code.replace(/\s*\*\/$/, "").replaceAll(/^ *\* ?/gm, "")]);
+  }
+  for (const file of ["docs/CLIENT.md", "README.md"]) {
+    for (const [, code = ""] of readFileSync(join(projectRoot, file), "utf8").matchAll(/^```ts\n(.*?)^```$/gms))
+      found.push([file, code]);
+  }
+  // Imports stand at the top of the module they become.
+  return found.map(([where, code]) => [where, code.replaceAll(/^import .*\n/gm, "").trim()]);
+};
+
+const exampleModule = (): string => {
+  const functions = examples().map(
+    ([where, code], index) => `
+await (async (kv: Client): Promise<void> => {
+  await kv.command(["FLUSHALL"]);
+  // ${where}
+  {
+${code}
+  }
+})(await connect([])).catch((error) => {
+  console.error("example ${index + 1} (${where}):", error);
+  process.exitCode = 1;
+});`,
+  );
+  return `import assert from "node:assert/strict";
+import { ChorusError, type Client, type ConnectOptions, connect as connectTo } from "chorus-kv/client";
+
+void ChorusError;
+const opened: Client[] = [];
+const connect = async (_peers: string | readonly string[], options: ConnectOptions = {}): Promise<Client> => {
+  const kv = await connectTo(process.env["PEER"] ?? "", options);
+  opened.push(kv);
+  return kv;
+};
+${functions.join("\n")}
+for (const kv of opened) await kv.close();
+process.stdout.write("${functions.length} examples\\n");
+`;
+};
+
+test("installed elsewhere the examples compile strictly and run without tsx", async (t) => {
+  const elsewhere = install(t);
+  writeFileSync(join(elsewhere, "examples.ts"), exampleModule());
+  assert.equal(compile(elsewhere, { types: ["node"], lib: ["ES2023"], skipLibCheck: true }, "examples.ts"), "");
+  const peer = await startPeerForTest();
+  try {
+    // Not synchronously: the peer lives in this process.
+    const child = spawn(process.execPath, ["examples.js"], {
+      cwd: elsewhere,
+      env: { PATH: process.env["PATH"], PEER: `127.0.0.1:${peer.httpPort}` },
+      timeout: 60_000,
+    });
+    let said = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        said += text;
+      });
+    }
+    const code = await new Promise((resolve) => child.on("close", resolve));
+    assert.equal(code, 0, said);
+    assert(examples().length >= 15, "the examples are found");
+    assert.match(said, new RegExp(`^${examples().length} examples$`, "m"));
+  } finally {
+    await peer.stop();
+  }
+});
+
+test("its types need nothing of Node: a page's program compiles with the DOM's alone", (t) => {
+  const elsewhere = install(t);
+  writeFileSync(
+    join(elsewhere, "page.ts"),
+    `import { connect } from "chorus-kv/client";
+const kv = await connect("wss://kv.example", { signal: AbortSignal.timeout(1000) });
+const value: string | null = await kv.get("k");
+const bytes: Uint8Array | null = await kv.get("k", { as: "bytes" });
+const before: string | null = await kv.set("k", "v", { get: true });
+const isSet: boolean = await kv.set("k", "v", { nx: true });
+for await (const change of kv.watch({ key: "k" }, { as: "bytes" })) {
+  // @ts-expect-error a reset has no key
+  change.key;
+  if (change.type !== "reset") console.log(change.key satisfies Uint8Array, value, bytes, before, isSet);
+}
+// @ts-expect-error set() takes no numbers: they would be text
+await kv.set("k", 1);
+`,
+  );
+  assert.equal(compile(elsewhere, { types: [], lib: ["ES2023", "DOM"], noEmit: true }, "page.ts"), "");
+});
