@@ -229,6 +229,14 @@ if (unauthenticatedConnectionsMax >= connectionsMax) throw new Error("strangers 
 export const positionBytesMax = 64 * 1024;
 /** Records of log read at once for a watch that catches up. */
 export const feedBatchBytes = 256 * 1024;
+/** Streams of GET /watch at a time. More: HTTP 503. */
+export const watchStreamsMax = 256;
+/** Unsent bytes of one of them: above, it stops, and goes on from the log once it has read. */
+export const watchStreamBytesMax = 1024 * 1024;
+/** One that takes nothing for so long is cut. */
+export const watchStallMs = 60_000;
+/** A comment, so that proxies and readers know that the stream lives. */
+export const watchBeatMs = 15_000;
 /** Unsent bytes of one subscriber: above, its watch stops and goes on from the log once it has read (`lagging`). */
 export const feedQueueBytesMax = 4 * 1024 * 1024;
 

@@ -1,8 +1,9 @@
 /**
  * A peer's HTTP port: what a person or an orchestrator asks (`/status`, `/livez`, `/readyz`, `/healthz`), and the door
- * through which WebSockets are handed on (`/peer`, see server/links; `/client`, see server/ports/client-socket.ts).
+ * through which WebSockets are handed on (`/peer`, see server/links; `/client`, see server/ports/client-socket.ts), and
+ * streams (`/watch`, see server/ports/watch-stream.ts).
  *
- * It only reads, sends no CORS header, and answers requests whose Host is an address, a loopback name or an advertised
+ * It only reads, sends no CORS header but with streams to origins that `--allow-origin` names, and answers requests whose Host is an address, a loopback name or an advertised
  * name. A web page that had its own name point here (DNS rebinding) is refused by that: its Host is another name. A
  * WebSocket may be opened by any page, whoever serves it, so `/client` looks at the Origin too.
  */
@@ -43,6 +44,8 @@ export interface HttpOptions {
   readonly source: HttpSource;
   /** Path to handler, such as `/peer`. Other paths: 404. */
   readonly upgrades: ReadonlyMap<string, UpgradeHandler>;
+  /** Path to handler of GET and HEAD whose answer may go on for ever. Web pages: as with `pagePaths`, with CORS headers. */
+  readonly streams?: ReadonlyMap<string, StreamHandler>;
   /** Of `upgrades`, those that web pages may open: of this very host and port, and of `allowOrigins`. */
   readonly pagePaths?: ReadonlySet<string>;
   /** Origins such as `https://app.example`; `*` is any. */
@@ -53,16 +56,41 @@ export interface HttpOptions {
   readonly onError: (error: unknown) => void;
 }
 
+export type StreamHandler = (request: IncomingMessage, response: ServerResponse) => void;
+
 /** Not listening yet, see listenHttp. */
 export const createHttpServer = (options: HttpOptions): Server => {
   const answer = getRequestListener(routesOf(options).fetch, { overrideGlobalObjects: false });
   const hosts = new Set(options.hosts.map((host) => host.toLowerCase()));
+  const onStream = (request: IncomingMessage, response: ServerResponse, stream: StreamHandler): void => {
+    const { origin, "sec-fetch-site": site } = request.headers;
+    // A page's <img> or <script> sends no Origin; it could not read the answer, but would hold it open.
+    const isForeign = origin === undefined && (site === "cross-site" || site === "same-site");
+    if (isForeign || !isOriginAllowed(request, hosts, options.allowOrigins)) {
+      return answerError(response, 403, "a page of that origin may not read this; see --allow-origin");
+    }
+    if (origin !== undefined && options.allowOrigins?.some((each) => each === "*" || each === origin.toLowerCase())) {
+      response.setHeader("Access-Control-Allow-Origin", origin);
+      response.setHeader("Vary", "Origin");
+      if (request.method === "OPTIONS") {
+        response.setHeader("Access-Control-Allow-Headers", "Authorization, Last-Event-ID");
+        response.writeHead(204, { "Access-Control-Allow-Methods": "GET, HEAD", ...baseHeaders }).end();
+        return;
+      }
+    }
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      return answerError(response, 405, `${request.method} is not allowed here`, { Allow: "GET, HEAD" });
+    }
+    stream(request, response);
+  };
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     const host = request.headers.host;
     // Without Host only HTTP/1.0, which no browser speaks and load balancers' probes do.
     if (host !== undefined && !isHostAllowed(host, hosts)) {
-      return answerPlain(response, 421, "this peer does not answer to that Host; see --advertise");
+      return answerError(response, 421, "this peer does not answer to that Host; see --advertise");
     }
+    const stream = options.streams?.get(pathOf(request));
+    if (stream !== undefined) return onStream(request, response, stream);
     // Nothing behind here looks at it; what is allowed for us (capitals, none at all) Hono's adapter answers with 400.
     request.headers.host = "localhost";
     answer(request, response).catch((error: unknown) => {
@@ -85,7 +113,7 @@ export const createHttpServer = (options: HttpOptions): Server => {
   server.maxHeadersCount = httpHeadersMax;
   server.maxConnections = httpConnectionsMax;
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    const path = (request.url ?? "").split("?", 1)[0] ?? "";
+    const path = pathOf(request);
     const handler = options.upgrades.get(path);
     const isRefused = options.pagePaths?.has(path) === true && !isOriginAllowed(request, hosts, options.allowOrigins);
     if (handler !== undefined && !isRefused) return handler(request, socket, head);
@@ -179,10 +207,23 @@ const health = (context: Context, name: string, checks: readonly HealthCheck[]):
   });
 };
 
-const answerPlain = (response: ServerResponse, status: number, message: string): void => {
-  response.writeHead(status, { "Content-Type": "application/json", Connection: "close", ...baseHeaders });
+/** For those who answer past the routes. */
+export const answerError = (
+  response: ServerResponse,
+  status: number,
+  message: string,
+  headers: Readonly<Record<string, string>> = {},
+): void => {
+  response.writeHead(status, {
+    "Content-Type": "application/json",
+    Connection: "close",
+    ...baseHeaders,
+    ...headers,
+  });
   response.end(`${JSON.stringify(errorBody(status, message), undefined, 2)}\n`);
 };
+
+const pathOf = (request: IncomingMessage): string => (request.url ?? "").split("?", 1)[0] ?? "";
 
 // ---- Names ----------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ import { hostPortToText, type PeerConfig } from "./config.ts";
 import { ConflictFeed } from "./feed/conflict-feed.ts";
 import { ReplicaFeed } from "./feed/replica-feed.ts";
 import { PeerHost } from "./host.ts";
-import { closeHttpServer, createHttpServer, type HealthCheck, listenHttp } from "./http.ts";
+import { answerError, closeHttpServer, createHttpServer, type HealthCheck, listenHttp } from "./http.ts";
 import { infoSections } from "./info.ts";
 import { LagClock } from "./lag-clock.ts";
 import { LatencyWindow } from "./latency-window.ts";
@@ -33,6 +33,7 @@ import { Maintenance, type MaintenanceTiming } from "./maintenance.ts";
 import type { Welcome } from "./ports/client-socket-owner.ts";
 import { ClientSocketPort } from "./ports/client-socket-port.ts";
 import { TcpPort } from "./ports/tcp.ts";
+import { WatchStreams } from "./ports/watch-stream.ts";
 import { PubSubHub } from "./pubsub/hub.ts";
 import { KeyEvents } from "./pubsub/key-events.ts";
 import { PublishRelay } from "./pubsub/relay.ts";
@@ -128,6 +129,7 @@ class Peer implements RunningPeer, LinkEvents {
   #links: PeerLinks | undefined;
   #tcp: TcpPort | undefined;
   #clients: ClientSocketPort | undefined;
+  #watches: WatchStreams | undefined;
   #http: ReturnType<typeof createHttpServer> | undefined;
   #httpPort = 0;
   #loaded = false;
@@ -252,6 +254,12 @@ class Peer implements RunningPeer, LinkEvents {
       nextSessionId: () => ++this.#lastSessionId,
       onSessionClosed: (session) => stopListening(session, this.#host),
     });
+    this.#watches = new WatchStreams({
+      feed: this.#feed,
+      readRefusal: () => this.#host.readRefusal(),
+      checkPassword: this.#host.checkPassword,
+      refuse: answerError,
+    });
     this.#clients = new ClientSocketPort({
       execute: this.#executor,
       turn: this.#loop,
@@ -333,6 +341,15 @@ class Peer implements RunningPeer, LinkEvents {
             if (this.#clients !== undefined) return this.#clients.handleUpgrade(request, socket, head);
             socket.on("error", () => socket.destroy());
             refuseUpgrade(socket, 503, "this peer is reading its data");
+          },
+        ],
+      ]),
+      streams: new Map([
+        [
+          "/watch",
+          (request, response) => {
+            if (this.#watches !== undefined) this.#watches.handle(request, response);
+            else answerError(response, 503, "LOADING this peer is reading its data", { "Retry-After": "1" });
           },
         ],
       ]),
@@ -799,6 +816,7 @@ class Peer implements RunningPeer, LinkEvents {
     if (this.#loaded) this.#judge();
     for (const timer of this.#timers) clearInterval(timer);
     this.#loopDelay.disable();
+    this.#watches?.close();
     this.#feed?.close();
     await Promise.all([this.#tcp?.close(), this.#clients?.close()]);
     await this.#maintenance?.stop();
@@ -819,6 +837,7 @@ class Peer implements RunningPeer, LinkEvents {
   async abandon(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     await this.#tcp?.close(0).catch(() => undefined);
+    this.#watches?.close();
     await this.#clients?.close(0).catch(() => undefined);
     await this.#links?.close().catch(() => undefined);
     if (this.#http !== undefined) await closeHttpServer(this.#http, 0).catch(() => undefined);

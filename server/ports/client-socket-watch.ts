@@ -3,8 +3,8 @@ import { performance } from "node:perf_hooks";
 import type { WatchRequest } from "../../protocol/client-messages.ts";
 import type { WireVector } from "../../protocol/link-messages.ts";
 import type { Change, Feed, FeedSubscriber, Subscription } from "../feed/change.ts";
-import { stampToMs } from "../replica/index.ts";
-import { latin1ToJson, wireToLatin1 } from "./client-socket-bytes.ts";
+import { changeToJson } from "./change-json.ts";
+import { wireToLatin1 } from "./client-socket-bytes.ts";
 import type { ActiveSubscription, Outlet } from "./client-socket-subscriptions.ts";
 
 const sampleWindowMs = 1000;
@@ -97,11 +97,3 @@ export class Watch implements FeedSubscriber, ActiveSubscription {
     if (!this.#cancelled) this.#outlet.send(`{"type":"lagging","id":${this.#id}}`);
   }
 }
-
-const changeToJson = (change: Change, withValue: boolean): string => {
-  const { type, key, value, expiresAtMs, origin, seq, stamp } = change;
-  const shown = withValue && value !== undefined ? `,"value":${latin1ToJson(value)}` : "";
-  const expiry = expiresAtMs > 0 ? `,"expiresAtMs":${expiresAtMs}` : "";
-  const head = `{"type":"${type}","key":${latin1ToJson(key)}${shown}${expiry}`;
-  return `${head},"origin":"${origin}","seq":${seq},"stamp":${stamp},"stampMs":${stampToMs(stamp)}}`;
-};

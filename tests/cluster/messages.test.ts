@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { test } from "node:test";
+import { openEventStream } from "../support/event-stream.ts";
 import { until } from "../support/processes.ts";
 import { type RealPeer, withCluster } from "../support/real-cluster.ts";
 
@@ -78,5 +79,29 @@ test("key events tell of writes of every peer, and of expiry by each peer's cloc
       close();
     }
     assert.deepEqual(await a.call("CONFIG", "GET", "notify-keyspace-events"), ["notify-keyspace-events", "AKE"]);
+  });
+});
+
+test("a stream of events goes on at another peer when its own is killed, with nothing missing or repeated", async (t) => {
+  await withCluster(t, {}, async (cluster) => {
+    const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
+    await cluster.linked();
+    const seen: string[] = [];
+    const first = await openEventStream(a.httpPort, "/watch?prefix=k:");
+    for (let index = 0; index < 50; index += 1) await (index % 2 === 0 ? a : c).call("SET", `k:${index}`, "1");
+    await until("they came", () => Promise.resolve(first.events.length === 50));
+    // Nobody but a had it: then b would rightly say that it has not reached the token.
+    await until("b has them too", async () => (await b.call("EXISTS", "k:48", "k:49")) === 2);
+    await a.kill();
+    seen.push(...first.events.map(({ data }) => String(data["key"])));
+    for (let index = 50; index < 100; index += 1) await (index % 2 === 0 ? b : c).call("SET", `k:${index}`, "1");
+    const second = await openEventStream(b.httpPort, "/watch?prefix=k:", { "Last-Event-ID": first.lastEventId() });
+    assert.equal(second.status, 200);
+    await until("the rest came", () => Promise.resolve(second.events.length >= 50));
+    seen.push(...second.events.map(({ data }) => String(data["key"])));
+    second.close();
+    assert.deepEqual(seen.length, 100);
+    assert.deepEqual(new Set(seen).size, 100);
+    await a.start();
   });
 });
