@@ -80,14 +80,15 @@ class ClientCluster implements Cluster {
 
   async #follow(): Promise<void> {
     const { addresses, password } = this.#options;
-    while (!this.#isClosed)
+    while (!this.#isClosed) {
+      const attempt = attemptOf(this.#end.signal);
       try {
         const client = await connect(addresses, {
           ...(password === undefined ? {} : { password }),
           name: "chorus-tui",
           timeoutMs: connectMsMax,
           failFast: true,
-          signal: this.#end.signal,
+          signal: attempt.signal,
           onState: (state) => this.#onState(state),
         });
         this.#client = client;
@@ -102,8 +103,11 @@ class ClientCluster implements Cluster {
           return;
         }
         this.#listener.onDisconnected(messageOf(error));
-        await this.#pause(retryMs);
+      } finally {
+        attempt.over();
       }
+      await pause(retryMs, this.#end.signal);
+    }
   }
 
   #onState(state: ClientState): void {
@@ -173,10 +177,6 @@ class ClientCluster implements Cluster {
       if (batch.push(conflictOf(conflict)) === 1) setTimeout(flush, feedBatchMs);
     }
   }
-
-  async #pause(ms: number): Promise<void> {
-    await pause(ms, this.#end.signal);
-  }
 }
 
 /** A client that stays at one peer and listens to its status. */
@@ -202,7 +202,8 @@ class PeerMonitor {
 
   async #follow(password: string | undefined): Promise<void> {
     const { signal } = this.#end;
-    while (!signal.aborted)
+    while (!signal.aborted) {
+      const attempt = attemptOf(signal);
       try {
         const client = await connect(this.address, {
           ...(password === undefined ? {} : { password }),
@@ -210,7 +211,7 @@ class PeerMonitor {
           timeoutMs: connectMsMax,
           failFast: true,
           discover: false,
-          signal,
+          signal: attempt.signal,
           onState: (state) => {
             if (state.kind === "connecting") this.#silent(state.why);
           },
@@ -223,8 +224,11 @@ class PeerMonitor {
         await client.close();
       } catch (error) {
         this.#silent(messageOf(error));
-        await pause(retryMs, signal);
+      } finally {
+        attempt.over();
       }
+      await pause(retryMs, signal);
+    }
   }
 
   #silent(why: string): void {
@@ -296,6 +300,20 @@ const sideOf = ({ value, origin, dot, at }: Conflict<"bytes">["winner"]): Confli
   dot,
   stampMs: at,
 });
+
+/** A signal of its own for each attempt: a client listens to its signal for as long as that lives, and there are many. */
+const attemptOf = (whole: AbortSignal): { readonly signal: AbortSignal; over(): void } => {
+  const controller = new AbortController();
+  const onAbort = (): void => controller.abort();
+  whole.addEventListener("abort", onAbort, { once: true });
+  return {
+    signal: controller.signal,
+    over: () => {
+      whole.removeEventListener("abort", onAbort);
+      controller.abort();
+    },
+  };
+};
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

@@ -15,6 +15,8 @@ import type { Terminal, TerminalListener } from "./terminal/terminal.ts";
 import { widthOf } from "./text/visible.ts";
 
 const frameMsMin = 100;
+/** Every peer sends a status a second, each at its own time: those that come close together are one frame. */
+const statusFrameMsMin = 300;
 /** A held key repeats some thirty times a second. */
 const keyFrameMsMin = 30;
 /** Longest text sent to the clipboard; terminals drop longer ones. */
@@ -26,6 +28,11 @@ export interface ProgramOptions {
   readonly readOnly: boolean;
   readonly colors: boolean;
 }
+
+const gapOf = ({ type }: Event): number => {
+  if (type === "key" || type === "resized") return keyFrameMsMin;
+  return type === "status" || type === "second" ? statusFrameMsMin : frameMsMin;
+};
 
 /** Resolves when the person quits; the terminal is restored by then. */
 export const runProgram = (options: ProgramOptions): Promise<void> =>
@@ -44,7 +51,7 @@ export const runProgram = (options: ProgramOptions): Promise<void> =>
       model = next;
       for (const effect of effects) run(effect);
       if (model.quits) end();
-      else if (!isSame) paintIn(event.type === "key" || event.type === "resized" ? keyFrameMsMin : frameMsMin);
+      else if (!isSame) paintIn(gapOf(event));
     };
 
     const run = (effect: Effect): void => {

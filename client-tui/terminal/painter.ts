@@ -46,7 +46,7 @@ export class Painter {
 const segmenter = new Intl.Segmenter(undefined, { granularity: "grapheme" });
 /** What every terminal gives the same width: Latin, Greek, Cyrillic, punctuation, frames, bars, Chinese, Kana, Hangul. */
 const certain =
-  /^[\u001b -~\u00a1-\u02ff\u0370-\u058f\u2010-\u2027\u2190-\u25ff\u2713\u2715\u3000-\ua4cf\uac00-\ud7a3]*$/;
+  /^[\u001b -~\u00a1-\u00ac\u00ae-\u02ff\u0370-\u058f\u2010-\u2027\u2190-\u2193\u2500-\u25d0\u2713\u2715\u3000-\ua4cf\uac00-\ud7a3]*$/;
 const sgrOrText = /\u001b\[[0-9;]*m|[^\u001b]+/g;
 
 /** The row with the cursor put right behind every glyph of doubtful width. */

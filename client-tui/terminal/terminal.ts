@@ -1,6 +1,7 @@
 /**
  * The terminal as the program has it: the second screen, no cursor, raw keys, pastes in brackets. However the process
- * ends, the first screen and the cursor come back: on return, on a signal, on an error nobody caught.
+ * ends, the first screen and the cursor come back: on return, on a signal, on an error nobody caught. What is written to
+ * standard error meanwhile is held back until then.
  */
 import { writeSync } from "node:fs";
 import type { ReadStream, WriteStream } from "node:tty";
@@ -17,6 +18,8 @@ const stdoutFd = 1;
 const escapeMs = 40;
 /** A paste whose end does not come is taken as it is. */
 const pasteMs = 1000;
+/** Of what was said on standard error while the screen was up, the end. */
+const heldCharsMax = 64 * 1024;
 const signals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 const signalNumbers = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1, SIGQUIT: 3 } as const;
 
@@ -46,14 +49,24 @@ export const openTerminal = ({ stdin, stdout }: TerminalStreams, listener: Termi
   let pending = "";
   let timer: NodeJS.Timeout | undefined;
 
+  // What Node or a library says meanwhile (a warning) would land in the middle of a row: it comes out at the end.
+  const stderrWrite = process.stderr.write;
+  let held = "";
+  const hold = (text: unknown): boolean => {
+    held = (held + (typeof text === "string" ? text : Buffer.from(text as Uint8Array).toString())).slice(-heldCharsMax);
+    return true;
+  };
+
   const size = (): Size => ({ columns: stdout.columns || 80, rows: stdout.rows || 24 });
 
   const enter = (): void => {
     stdin.setRawMode(true);
     stdout.write(enterScreen);
+    process.stderr.write = hold as typeof stderrWrite;
   };
   /** Synchronous and without the stream: nothing else may still run. */
   const leave = (): void => {
+    process.stderr.write = stderrWrite;
     try {
       writeSync(stdoutFd, leaveScreen);
     } catch {
@@ -64,6 +77,8 @@ export const openTerminal = ({ stdin, stdout }: TerminalStreams, listener: Termi
     } catch {
       // The same.
     }
+    if (held !== "") process.stderr.write(held);
+    held = "";
   };
 
   const flush = (): void => {

@@ -5,7 +5,7 @@ import { hintOf } from "../model/completion.ts";
 import { panelRows } from "../model/layout.ts";
 import type { ConsoleLine, Model } from "../model/model.ts";
 import { type Row, type Span, type Style, span } from "../text/row.ts";
-import { clip, visibleText, widthOf, wrap } from "../text/visible.ts";
+import { visibleText, widthOf, wrap } from "../text/visible.ts";
 import { editorRow } from "./editor-row.ts";
 import { insideWidth, Panel } from "./panel.tsx";
 
@@ -39,14 +39,15 @@ const styles: Readonly<Record<ConsoleLine["kind"], Style>> = {
 
 export const consoleRows = (model: Model, width: number, height: number): Row[] => {
   const { console } = model;
-  const room = Math.max(1, height - 3);
+  const hints = hintRows(model, width);
+  const room = Math.max(1, height - 1 - hints.length);
   const output = outputRows(model, width, room);
   const prompt: Row = [span(`${placeOf(model)}> `, "title")];
   const line: Row = console.isTyping
     ? editorRow(console.editor, width, prompt)
     : [...prompt, span("press : or Enter to type", "quiet")];
   const blank = Array.from({ length: room - output.length }, (): Row => []);
-  return [...blank, ...output, line, ...hintRows(model, width)];
+  return [...blank, ...output, line, ...hints];
 };
 
 /** The last lines that fit, wrapped; further up when scrolled. */
@@ -63,19 +64,28 @@ const outputRows = ({ console }: Model, width: number, room: number): Row[] => {
   return rows;
 };
 
+/** Two rows at least, so that the line being typed stays where it is. */
 const hintRows = (model: Model, width: number): Row[] => {
   const { editor, completion, isTyping } = model.console;
   if (!isTyping) return [[], []];
-  const hint = hintOf(editorText(editor));
-  const first: Row =
-    hint.syntax === undefined ? [span(clip(hint.summary, width), "quiet")] : syntaxRow(hint.syntax, width);
-  if (completion !== undefined) return [first, candidatesRow(completion.candidates, completion.index, width)];
-  return [first, hint.syntax === undefined ? [] : [span(clip(hint.summary, width), "quiet")]];
+  const { syntax, summary } = hintOf(editorText(editor));
+  const first = syntax === undefined ? [] : syntaxRows(syntax, width);
+  const second =
+    completion === undefined
+      ? wrap(summary, width, 2).map((line): Row => [span(line, "quiet")])
+      : [candidatesRow(completion.candidates, completion.index, width)];
+  const rows = [...first, ...second];
+  return rows.length < 2 ? [...rows, []] : rows;
 };
 
-const syntaxRow = (syntax: string, width: number): Row => {
-  const [name = "", ...rest] = syntax.split(" ");
-  return [span(name, "title"), span(clip(rest.length === 0 ? "" : ` ${rest.join(" ")}`, width - name.length), "key")];
+const syntaxRows = (syntax: string, width: number): Row[] => {
+  const [name = ""] = syntax.split(" ");
+  return wrap(syntax, width, 3).map(
+    (line, index): Row =>
+      index === 0
+        ? [span(line.slice(0, name.length), "title"), span(line.slice(name.length), "key")]
+        : [span(line, "key")],
+  );
 };
 
 /** The chosen one in view, with those around it. */

@@ -93,7 +93,8 @@ const changeRow = ({ change, left }: FeedChange, width: number): Row => {
     change.expiresAtMs !== undefined && change.type !== "expired"
       ? `  ttl ${ttlText(change.expiresAtMs - receivedAtMs)}`
       : "";
-  const more: Span[] = left > 0 ? [span(`  (${fullCount(left)} left out before)`, "quiet")] : [];
+  // Left out before it; the panel says in all.
+  const more: Span[] = left > 0 ? [span(`  +${fullCount(left)}`, "quiet")] : [];
   const used = timeWidth + 2 + markWidth + 2 + originWidth + 1 + lagWidth + 2;
   const tail = [span(ttl, "quiet"), ...more];
   const tailWidth = tail.reduce((sum, { text }) => sum + text.length, 0);

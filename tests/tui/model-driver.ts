@@ -5,6 +5,7 @@ import { type Effect, type Event, initialModel, type Model, type Size } from "..
 import { update } from "../../client-tui/model/update.ts";
 import type { WireReply } from "../../protocol/client-messages.ts";
 import type { StatusLink, StatusReport } from "../../protocol/status.ts";
+import { latin1ToWire } from "../../protocol/wire-text.ts";
 
 export const startMs = Date.UTC(2026, 0, 2, 3, 4, 5);
 
@@ -152,10 +153,10 @@ export const answersOf =
         const pattern = rest[0] === "MATCH" ? (rest[1] ?? "*") : "*";
         const keys = [...map.keys()];
         const page = keys.slice(at, at + pageSize).filter((entry) => simpleGlob(pattern, entry));
-        return [at + pageSize >= keys.length ? "0" : String(at + pageSize), page];
+        return [at + pageSize >= keys.length ? "0" : String(at + pageSize), page.map(latin1ToWire)];
       }
       case "GETRANGE":
-        return (map.get(key) ?? "").slice(Number(rest[0]), Number(rest[1]) + 1);
+        return latin1ToWire((map.get(key) ?? "").slice(Number(rest[0]), Number(rest[1]) + 1));
       case "STRLEN":
         return (map.get(key) ?? "").length;
       case "PTTL":

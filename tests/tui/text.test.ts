@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import stringWidth from "string-width";
 import { durationText, parseTtl, shortCount, sparkline, ttlText } from "../../client-tui/text/format.ts";
 import { previewLines } from "../../client-tui/text/preview.ts";
 import { parseQuoted, quotedBytes } from "../../client-tui/text/quoted.ts";
@@ -10,6 +11,7 @@ import {
   fit,
   isForbidden,
   latin1ToText,
+  narrow,
   textToLatin1,
   visibleBytes,
   visibleText,
@@ -119,6 +121,15 @@ test("NO_COLOR leaves weight and inversion, no colour", () => {
   const row = [span("a", "good"), span("b", "badge-bad"), span("c", "quiet"), span("d", "selected")];
   assert.doesNotMatch(rowToAnsi(row, 10, false), /\u001b\[(3|4|9)[0-9]m/);
   assert.match(rowToAnsi(row, 10, true), /\u001b\[32m/);
+});
+
+test("what is taken for narrow is one cell to string-width, alone and in a row", () => {
+  for (let code = 0; code <= 0xffff; code++) {
+    const char = String.fromCharCode(code);
+    if (!narrow.test(char)) continue;
+    assert.equal(stringWidth(char), 1, code.toString(16));
+    assert.equal(stringWidth(`${char}${char}a`), 3, code.toString(16));
+  }
 });
 
 test("wrapping loses nothing and keeps to the width", () => {
