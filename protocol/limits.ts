@@ -35,7 +35,7 @@ export const sliceBytes = 256 * 1024;
 /** Bytes of cells per checkpoint slice: about 2 ms of encoding. One cell may be longer. */
 export const checkpointSliceBytes = 256 * 1024;
 /** Bytes of slices that are written as one batch, with one sync: under 1 ms of copying. More: fewer syncs. */
-export const checkpointWriteBytes = 1024 * 1024;
+export const checkpointWriteBytes = 512 * 1024;
 /** Facts kept per peer until they count: the oldest and the newest ones. */
 export const factsPerPeerMax = 4;
 /** Conflict journal: entries and bytes. Beyond: the oldest go, and are counted. */

@@ -78,7 +78,16 @@ const busyRound = async (
   try {
     await delay(quietMs);
     const busyUnixMs = Date.now();
-    await writeBallast(a.tcpPort, ballastBytesMax, async () => (await a.status())?.checkpoint.running === true);
+    // Either may be the one that gives the map, and each has a pace of its own.
+    const pair = [a, b];
+    const lsns = await Promise.all(pair.map(async (server) => (await server.status())?.checkpoint.lsn ?? 0));
+    const begun = async (server: ChorusServer, lsn: number): Promise<boolean> => {
+      const checkpoint = (await server.status())?.checkpoint;
+      return checkpoint !== undefined && (checkpoint.running || checkpoint.lsn > lsn);
+    };
+    const allBegun = async (): Promise<boolean> =>
+      (await Promise.all(pair.map((server, index) => begun(server, lsns[index] ?? 0)))).every(Boolean);
+    await writeBallast(a.tcpPort, ballastBytesMax, allBegun);
     const spawnedMs = performance.now();
     c.spawn();
     await until("the emptied peer identical, no checkpoint running", () => chorus.isSettled(), {

@@ -651,13 +651,16 @@ const cells: readonly Mutant[] = [
     '  state.count("conflicts");\n',
     '  if (key !== undefined) return;\n  state.count("conflicts");\n',
   ),
-  core(
-    "conflicts-at-end-only",
-    "the journal reaches the disk after the cells that need it",
-    "checkpoint",
-    "if (entries.length > 0) this.#addConflicts(entries);",
-    "",
-  ),
+  {
+    ...core(
+      "conflicts-at-end-only",
+      "the journal reaches the disk after the cells that need it",
+      "checkpoint",
+      "if (entries.length > 0) this.#addConflicts(entries);",
+      "",
+    ),
+    seed: 2400,
+  },
   core(
     "conflict-with-future",
     "while the log is replayed, newer cells of the checkpoint pass for concurrent writes",
