@@ -33,18 +33,17 @@ export type Outcome = "not-applied" | "unknown";
  *   BAD_POSITION     a position or token that is none
  *   NO_HELLO         the first message must be hello
  *   STALE            this peer did not reach the position in time: ask another, or wait
- *   TOO_MANY         more subscriptions or waiting commands on one connection than limits.ts allows
+ *   TOO_MANY         more subscriptions on one connection than limits.ts allows
  */
-export const clientErrorCodes = [
-  "BAD_MESSAGE",
-  "UNKNOWN_VERSION",
-  "UNKNOWN_ID",
-  "ID_IN_USE",
-  "BAD_POSITION",
-  "NO_HELLO",
-  "STALE",
-  "TOO_MANY",
-] as const;
+export type ClientErrorCode =
+  | "BAD_MESSAGE"
+  | "UNKNOWN_VERSION"
+  | "UNKNOWN_ID"
+  | "ID_IN_USE"
+  | "BAD_POSITION"
+  | "NO_HELLO"
+  | "STALE"
+  | "TOO_MANY";
 
 const id = z.int().min(1);
 const position = z.string().max(positionBytesMax);

@@ -1,13 +1,5 @@
 /** WebSocket links between peers. */
 export { type FaultDirection, LinkFaults } from "./faults.ts";
-export { clusterIdOf, parseSecrets } from "./handshake.ts";
-export { controlByteMin } from "./heartbeat.ts";
+export { clusterIdOf } from "./handshake.ts";
 export type { Link, LinkEvents } from "./link.ts";
-export type { LinkClock } from "./peer-link.ts";
-export {
-  defaultLinkTiming,
-  type LinkTiming,
-  type PeerLinkStatus,
-  PeerLinks,
-  type PeerLinksOptions,
-} from "./peer-links.ts";
+export { type LinkTiming, PeerLinks, type PeerLinksOptions } from "./peer-links.ts";
