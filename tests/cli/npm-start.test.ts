@@ -10,6 +10,7 @@ test("npm start runs real peers; status calls them identical; a signal to npm st
   const directory = join(tempDirectory(t), "data");
   const npm = spawn("npm", ["start", "--", "--count", "2", "--data", directory, "--tcp", "0", "--http", "0"], {
     cwd: projectRoot,
+    detached: true,
   });
   let out = "";
   for (const stream of [npm.stdout, npm.stderr])
@@ -18,13 +19,24 @@ test("npm start runs real peers; status calls them identical; a signal to npm st
     });
   const ended = new Promise<number | null>((resolve) => npm.on("close", resolve));
   t.after(async () => {
-    npm.kill("SIGKILL");
+    // The whole group: what npm started has its pipes, so that `close` would wait for it.
+    try {
+      process.kill(-(npm.pid ?? assert.fail()), "SIGKILL");
+    } catch {
+      // Nobody is left of it.
+    }
     await ended;
   });
-  await until("ready", () => {
-    assert.equal(npm.exitCode, null, out);
-    return out.includes("\nready: 2 peers take reads and writes");
-  });
+  // It may have to build first.
+  const readyMs = 90_000;
+  await until(
+    "ready",
+    () => {
+      assert.equal(npm.exitCode, null, out);
+      return out.includes("\nready: 2 peers take reads and writes");
+    },
+    readyMs,
+  );
   const { peers, pid } = JSON.parse(readFileSync(join(directory, "cluster.json"), "utf8")) as ClusterRecord;
   t.after(() => {
     if (isAlive(pid)) process.kill(pid, "SIGTERM");
