@@ -14,6 +14,9 @@ const blanks = new Map<string, string>();
 /** Sizes of blocks that were seen; a person who drags a window's edge makes many. */
 const blanksMax = 512;
 
+/** How many texts Ink has been given to measure. */
+export const blankSizes = (): number => blanks.size;
+
 const blank = (width: number, height: number): string => {
   const size = `${width}x${height}`;
   let text = blanks.get(size);

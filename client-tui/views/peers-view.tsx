@@ -220,7 +220,7 @@ export const linkRows = (model: Model, width: number): Row[] => {
       }),
     ],
   );
-  return [heading, ...body, [], ...linkDetail(from, to, width), ...peerNotes(from, width)];
+  return [heading, ...body, [], ...linkDetail(from, to, width), ...peerFacts(from), ...peerNotes(from, width)];
 };
 
 const linkDetail = (from: PeerEntry, to: PeerEntry | undefined, width: number): Row[] => {
@@ -241,6 +241,25 @@ const linkDetail = (from: PeerEntry, to: PeerEntry | undefined, width: number): 
   const row: Row = [...name, ...facts.flatMap(([label, value]) => [span(label, "quiet"), span(`${value}  `)])];
   const why = link.why === "" ? [] : wrap(visibleText(link.why), width, 2).map((line): Row => [span(line, "warn")]);
   return [row, ...why];
+};
+
+/** What the table has no room for on 80 columns. */
+const peerFacts = ({ report, name }: PeerEntry): Row[] => {
+  if (report === undefined) return [];
+  const { peer, memory, clients, latency } = report;
+  const facts = [
+    ["version ", visibleText(peer.version)],
+    ["up ", durationText(peer.uptimeSeconds * 1000)],
+    ["memory ", bytesText(memory.usedBytes)],
+    ["clients ", fullCount(clients.tcp + clients.webSocket)],
+    ["p99 ", latency.p99Ms === null ? "-" : durationText(latency.p99Ms)],
+  ] as const;
+  return [
+    [
+      span(`${visibleText(name)}  `, "title"),
+      ...facts.flatMap(([label, value]) => [span(label, "quiet"), span(`${value}  `)]),
+    ],
+  ];
 };
 
 /** What an operator should look at, of the selected peer. */

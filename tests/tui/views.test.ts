@@ -4,7 +4,7 @@
  * at the diff.
  */
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -17,6 +17,7 @@ import { addressOf, answersOf, linkOf, ModelDriver, reportOf, startMs } from "./
 process.env["NODE_ENV"] = "production";
 process.env["TZ"] = "UTC";
 const { openScreen } = await import("../../client-tui/screen.tsx");
+const { blankSizes } = await import("../../client-tui/views/panel.tsx");
 
 const fixtures = fileURLToPath(new URL("fixtures/", import.meta.url));
 const screen = openScreen({ columns: 80, rows: 24 }, (error) => {
@@ -225,6 +226,22 @@ test("a peer that dies is seen at once: in its row, in the count, in the badge",
   const rows = rowsOf(screen.frame(driver.model));
   assert.match(rows[0] ?? "", /peers up 2\/3 +cut from c/);
   assert(rows.some((row) => /c +no answer/.test(row)));
+});
+
+test("Ink is given nothing to measure but blanks: it keeps every text it ever measured", () => {
+  const views = fileURLToPath(new URL("../../client-tui/views/", import.meta.url));
+  for (const file of readdirSync(views)) {
+    const imported = /import \{([^}]*)\} from "ink"/.exec(readFileSync(join(views, file), "utf8"))?.[1] ?? "";
+    if (file !== "panel.tsx") assert.doesNotMatch(imported, /\b(Text|Newline|Spacer|Static|Transform)\b/, file);
+  }
+  const driver = populated({ columns: 80, rows: 24 });
+  const before = blankSizes();
+  for (let second = 0; second < 20; second++) {
+    driver.later(1000);
+    driver.report(reportOf("a", { keys: second * 1000, opsPerSecond: second }));
+    screen.frame(driver.model);
+  }
+  assert(blankSizes() <= before + 3, "a pane has as many blanks as it has blocks");
 });
 
 test("a second of an idle screen changes no more than its clocks", () => {
