@@ -155,7 +155,9 @@ export class Connection {
         ...(user === undefined ? {} : { user }),
         ...(password === undefined ? {} : { password }),
         ...(name === undefined ? {} : { name }),
-        ...(position === "" ? {} : { position, staleAfterMs }),
+        ...(position === "" ? {} : { position }),
+        // Also of a watch that begins at a token.
+        staleAfterMs,
       });
       await welcomed;
     } catch (error) {
