@@ -551,6 +551,8 @@ class Peer implements RunningPeer, LinkEvents {
   // ---- effects of the replica -------------------------------------------------------------------------------------------
 
   #onReady(ready: Ready): void {
+    // Before the events: an installed transfer is told to the feed as part of what is in the log.
+    if (ready.append.length > 0) this.#feed?.onAppended(ready.append);
     for (const { link, bytes } of ready.send) this.#outbox.send(link, bytes);
     // Behind the turn's frames.
     this.#relay.flush();
@@ -559,7 +561,6 @@ class Peer implements RunningPeer, LinkEvents {
     for (const { link, from, bytesMax } of ready.reads) this.#readLog(link, from, bytesMax);
     for (const event of ready.events) this.#onEvent(event);
     for (const comparison of ready.comparisons) this.#host.onComparison(comparison);
-    if (ready.append.length > 0) this.#feed?.onAppended(ready.append);
     this.#conflicts.onTurn();
     if (ready.send.length > 0) this.#watchQueues();
     if (!this.#scanScheduled && this.#replica.scanning().length > 0) this.#scan();

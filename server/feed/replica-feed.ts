@@ -85,13 +85,19 @@ export class ReplicaFeed implements Feed {
   /** What live readers have seen; up to date only while there are readers. */
   #progress: Progress = new Map();
   #expiries: Expiries | undefined;
-  #position = { text: "", lsn: 0, seq: -1 };
+  /**
+   * All below this record is in the log, and what of history that is. The replica's own vector may be ahead of it, by ops
+   * that a killed process would lose: whoever was told those would wait for them for ever.
+   */
+  #appended: { readonly lsn: Lsn; readonly vv: readonly number[]; text: string | undefined };
   #progressToldAtMs = 0;
   #closed = false;
 
   constructor(options: ReplicaFeedOptions) {
     this.#options = options;
     this.#replica = options.replica;
+    const { state } = this.#replica;
+    this.#appended = { lsn: state.nextLsn, vv: [...state.vv], text: undefined };
   }
 
   get subscriberCount(): number {
@@ -103,14 +109,13 @@ export class ReplicaFeed implements Feed {
   subscribe(subscriber: FeedSubscriber, from?: WireVector): Subscription {
     const { state } = this.#replica;
     if (this.#readers.size === 0) {
-      this.#progress = this.#sealed();
+      this.#progress = this.#inLog();
       this.#expiries = new Expiries(this.#replica, this.#options.wallMs());
     }
-    const reader = new Reader(this, subscriber, state.nextLsn);
+    const reader = new Reader(this, subscriber, this.#appended.lsn);
     this.#readers.add(reader);
     if (from === undefined) {
-      // Own ops of the open frame are shown by the map already, but their frame is still to come.
-      reader.progress = this.#applied();
+      reader.progress = this.#inLog();
     } else {
       reader.progress = new Map(from);
       const known: number[] = [];
@@ -127,12 +132,8 @@ export class ReplicaFeed implements Feed {
   }
 
   position(): string {
-    const { state } = this.#replica;
-    const known = this.#position;
-    if (known.lsn !== state.nextLsn || known.seq !== state.lastSeq) {
-      this.#position = { text: formatPosition(state.wire(state.vv)), lsn: state.nextLsn, seq: state.lastSeq };
-    }
-    return this.#position.text;
+    this.#appended.text ??= formatPosition(this.#replica.state.wire(this.#appended.vv));
+    return this.#appended.text;
   }
 
   reached(vector: WireVector, timeoutMs: number): Promise<boolean> {
@@ -160,28 +161,16 @@ export class ReplicaFeed implements Feed {
     });
   }
 
-  #applied(): Progress {
-    const { state } = this.#replica;
-    return new Map(state.wire(state.vv));
-  }
-
-  /** Without the open frame's ops: it will come with all of them. */
-  #sealed(): Progress {
-    const { state } = this.#replica;
-    const progress = this.#applied();
-    if (state.frame.count > 0) {
-      const self = state.origins.id(state.self);
-      const seq = state.lastSeq - state.frame.count;
-      if (seq > 0) progress.set(self, seq);
-      else progress.delete(self);
-    }
-    return progress;
+  #inLog(): Progress {
+    return new Map(this.#replica.state.wire(this.#appended.vv));
   }
 
   // ---- what the peer tells --------------------------------------------------------------------------------------------
 
-  /** Records of the turn, appended and applied. */
+  /** Records of the turn, appended and applied: all that the replica has applied is in the log now. */
   onAppended(records: readonly FeedRecord[]): void {
+    const { state } = this.#replica;
+    this.#appended = { lsn: state.nextLsn, vv: [...state.vv], text: undefined };
     if (this.#readers.size > 0) this.#handOut(records);
     for (const waiter of this.#waiters) if (this.#covers(waiter.vector)) waiter.finish(true);
   }
@@ -250,7 +239,7 @@ export class ReplicaFeed implements Feed {
   /** Cells came without their history: an installed transfer, a repair. */
   onCells(why: string): void {
     if (this.#readers.size === 0) return;
-    this.#progress = this.#sealed();
+    this.#progress = this.#inLog();
     for (const reader of this.#readers) {
       reader.live = false;
       reader.resetWhy = why;
@@ -319,7 +308,7 @@ export class ReplicaFeed implements Feed {
     while (!reader.cancelled && !reader.subscriber.isFull()) {
       if (reader.resetWhy !== undefined) {
         this.#reset(reader, reader.resetWhy);
-      } else if (reader.cursor >= state.nextLsn) {
+      } else if (reader.cursor >= this.#appended.lsn) {
         reader.live = true;
         reader.lagging = false;
         this.#forgetProgress(reader);
@@ -335,10 +324,9 @@ export class ReplicaFeed implements Feed {
   }
 
   #reset(reader: Reader, why: string): void {
-    const { state } = this.#replica;
     reader.resetWhy = undefined;
-    reader.cursor = state.nextLsn;
-    reader.progress = this.#applied();
+    reader.cursor = this.#appended.lsn;
+    reader.progress = this.#inLog();
     reader.told = this.#positionOf(reader.progress);
     reader.subscriber.onReset(why, reader.told);
   }
@@ -347,7 +335,10 @@ export class ReplicaFeed implements Feed {
     const recent = this.#replica.state.recent.from(from);
     if (recent !== undefined) {
       let bytes = 0;
-      const cut = recent.findIndex((record, index) => index > 0 && (bytes += record.bytes.length) > feedBatchBytes);
+      const cut = recent.findIndex(({ lsn, bytes: { length } }, index) => {
+        bytes += length;
+        return lsn >= this.#appended.lsn || (index > 0 && bytes > feedBatchBytes);
+      });
       return cut < 0 ? recent : recent.slice(0, cut);
     }
     try {
@@ -360,7 +351,7 @@ export class ReplicaFeed implements Feed {
 
   #handRecords(reader: Reader, records: readonly FeedRecord[]): void {
     const { subscriber } = reader;
-    const progress = (reader.progress ??= this.#applied());
+    const progress = (reader.progress ??= new Map(this.#progress));
     const changes: Change[] = [];
     for (const { lsn, type, bytes } of records) {
       if (lsn < reader.cursor) continue;

@@ -162,18 +162,23 @@ test("a subscriber sees what is written behind it, at its own peer and elsewhere
   assert.equal(mirror.position, world.feed("a").position());
 });
 
-test("writes of a turn that is still open when somebody subscribes are before it; those after it are not", async () => {
+test("a position names only what is in the log, and a subscriber begins there", async () => {
   const world = new FeedWorld(["a", "b", "c"]);
+  world.set("a", "before", "0");
   const mirror = new Mirror();
+  const inLog = world.feed("a").position();
   world.write("a", (replica) => {
     replica.keyspace.set("x", "1", 0);
+    assert.equal(world.feed("a").position(), inLog, "a killed process would lose x");
     world.feed("a").subscribe(mirror);
     replica.keyspace.set("y", "2", 0);
   });
   world.pump();
+  assert.notEqual(world.feed("a").position(), inLog);
   await settle();
   world.set("a", "z", "3");
   assert.deepEqual(sorted(mirror.map), [
+    ["x", "1"],
     ["y", "2"],
     ["z", "3"],
   ]);
