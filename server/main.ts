@@ -158,6 +158,7 @@ up.action(async ({ count, data, tcp, http }: { count: number; data: string; tcp:
     ],
     clusterCommand: named("cluster", "chorus cluster"),
     statusCommand: `${named("chorus", "chorus")} status`,
+    tuiCommand: named("tui", "chorus tui"),
   });
 });
 

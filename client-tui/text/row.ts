@@ -97,9 +97,6 @@ export const rowToAnsi = (row: Row, width: number, colors: boolean): string => {
 
 export const rowWidth = (row: Row): number => row.reduce((width, { text }) => width + widthOf(text), 0);
 
-/** For tests and for what is printed without a screen. */
-export const rowText = (row: Row): string => row.map(({ text }) => text).join("");
-
 /** Left and right parts with space between; the right one gives way when there is no room. */
 export const spread = (left: Row, right: Row, width: number): Row => {
   const space = width - rowWidth(left) - rowWidth(right);

@@ -50,8 +50,14 @@ const visibleCluster = (cluster: string): string => {
   const isPlain = chars.every(
     (char) => !hidden.test(char) || (char === "\u200d" && chars.length > 1 && emoji.test(cluster)),
   );
-  if (isPlain && chars.length <= clusterCodePointsMax && stringWidth(cluster) > 0) return cluster;
-  return chars.map((char) => (hidden.test(char) || stringWidth(char) === 0 ? escapeCodePoint(char) : char)).join("");
+  const cells = stringWidth(cluster);
+  if (isPlain && chars.length <= clusterCodePointsMax && (cells === 1 || cells === 2)) return cluster;
+  // One base with marks that were meant to hide, to pile up, or to spread: the base stays, they are spelled out.
+  return chars
+    .map((char, at) =>
+      (at > 0 && char > "\u007f") || hidden.test(char) || stringWidth(char) === 0 ? escapeCodePoint(char) : char,
+    )
+    .join("");
 };
 
 /** Any text to text that is safe and has a width. */

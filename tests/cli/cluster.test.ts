@@ -53,6 +53,7 @@ test("one line per peer, a ready line, clean stop with exit code 0, and nothing 
       new RegExp(`^peer ${name}  pid \\d+  tcp 127\\.0\\.0\\.1:\\d+  http 127\\.0\\.0\\.1:\\d+  data .*/${name}$`),
     );
   assert.equal(lines[3], "ready: 3 peers take reads and writes. Try:");
+  assert.match(running.stdout(), /chorus tui --data /);
   assert.match(running.stdout(), /chorus cluster kill c --data /);
   assert.match(await askPeer(directory, "a"), /"--fsync","always","--bootstrap"/, "all directories were empty");
 

@@ -20,6 +20,7 @@ try {
     ],
     clusterCommand: "chorus cluster",
     statusCommand: "chorus status",
+    tuiCommand: "chorus tui",
   });
 } catch (error) {
   process.stderr.write(`chorus: ${failureText(error)}\n`);

@@ -131,7 +131,7 @@ for (const [how, code] of [
   ["exit", 7],
 ] as const)
   test(`the terminal comes back when the program ends by ${how}`, { skip }, async (t) => {
-    const program = join(projectRoot, "tests/tui/crashing-program.ts");
+    const program = join(projectRoot, "tests/tui/fake-crash.ts");
     const screen = new Tmux(t, {
       columns: 80,
       rows: 24,

@@ -55,6 +55,8 @@ const hard = fc
         "\u0000",
         "\u007f",
       ),
+      // A note in three parts, which is one grapheme of three cells.
+      fc.constant("\u{1d158}\u{1d165}\u{1d16e}"),
       fc.string({ unit: "grapheme" }),
       fc.string({ unit: "binary" }),
     ),

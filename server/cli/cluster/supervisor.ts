@@ -30,6 +30,7 @@ export interface SupervisorOptions extends ClusterOptions {
   /** How a person orders things here: `npm run cluster --` or `chorus cluster`. */
   readonly clusterCommand: string;
   readonly statusCommand: string;
+  readonly tuiCommand: string;
 }
 
 type PeerState =
@@ -271,7 +272,7 @@ const dataHint = ({ directory }: ClusterPlan): string => (directory === director
 const readyText = (
   plan: ClusterPlan,
   peers: readonly ManagedPeer[],
-  { clusterCommand, statusCommand }: SupervisorOptions,
+  { clusterCommand, statusCommand, tuiCommand }: SupervisorOptions,
 ): string => {
   const [first, second = first] = plan.peers;
   const last = plan.peers.at(-1);
@@ -282,6 +283,7 @@ const readyText = (
       `redis-cli ${plan.host === "127.0.0.1" ? "" : `-h ${plan.host} `}-p ${second?.tcpPort}`,
       "the same map, at another peer",
     ],
+    [`${tuiCommand}${dataHint(plan)}`.replace(/ --$/, ""), "all of it, live, in another terminal"],
     [`${statusCommand} --peers ${list}`, ""],
     [`${clusterCommand} kill ${last?.name}${dataHint(plan)}`, `then start ${last?.name}; also stop, pause, resume`],
   ];
