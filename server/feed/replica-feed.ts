@@ -304,7 +304,6 @@ export class ReplicaFeed implements Feed {
   }
 
   async #read(reader: Reader): Promise<void> {
-    const { state } = this.#replica;
     while (!reader.cancelled && !reader.subscriber.isFull()) {
       if (reader.resetWhy !== undefined) {
         this.#reset(reader, reader.resetWhy);
