@@ -16,6 +16,8 @@ const stdoutFd = 1;
 
 /** What follows an ESC within this time belongs to it. */
 const escapeMs = 40;
+/** Time in which a stop takes effect. It does not pass while we are stopped, and SIGCONT comes first. */
+const resumeMs = 100;
 /** A paste whose end does not come is taken as it is. */
 const pasteMs = 1000;
 /** Of what was said on standard error while the screen was up, the end. */
@@ -46,6 +48,7 @@ export interface TerminalStreams {
 
 export const openTerminal = ({ stdin, stdout }: TerminalStreams, listener: TerminalListener): Terminal => {
   let isOpen = true;
+  let isSuspended = false;
   let pending = "";
   let timer: NodeJS.Timeout | undefined;
 
@@ -95,6 +98,8 @@ export const openTerminal = ({ stdin, stdout }: TerminalStreams, listener: Termi
   };
   const onResize = (): void => listener.onResize(size());
   const onContinue = (): void => {
+    if (!isSuspended) return;
+    isSuspended = false;
     enter();
     listener.onResume();
   };
@@ -149,12 +154,16 @@ export const openTerminal = ({ stdin, stdout }: TerminalStreams, listener: Termi
       return size();
     },
     write: (text) => {
-      if (isOpen) stdout.write(text);
+      if (isOpen && !isSuspended) stdout.write(text);
     },
     suspend: () => {
+      if (isSuspended) return;
+      isSuspended = true;
       leave();
       // To the whole group: npm and the shell's job are in it.
       process.kill(0, "SIGTSTP");
+      // Without a shell that controls jobs the system stops nobody: then we go on at once.
+      setTimeout(onContinue, resumeMs);
     },
     close,
   };

@@ -16,8 +16,21 @@ export interface PreviewLines {
   readonly lines: readonly string[];
 }
 
-/** `isWhole`: the bytes are all of the value; a part is no JSON. */
+let last: { readonly of: readonly unknown[]; readonly lines: PreviewLines } | undefined;
+
+/**
+ * `isWhole`: the bytes are all of the value; a part is no JSON.
+ *
+ * The last result is kept: ten frames a second show the same 64 KiB, and laying them out takes some 30 ms.
+ */
 export const previewLines = (latin1: string, isWhole: boolean, mode: PreviewMode, width: number): PreviewLines => {
+  const of = [latin1, isWhole, mode, width];
+  if (last === undefined || last.of.some((part, at) => part !== of[at]))
+    last = { of, lines: layOut(latin1, isWhole, mode, width) };
+  return last.lines;
+};
+
+const layOut = (latin1: string, isWhole: boolean, mode: PreviewMode, width: number): PreviewLines => {
   const text = isWhole ? latin1ToText(latin1) : textOfPart(latin1);
   if (mode === "hex") return { shownAs: "hex", lines: hexLines(latin1, width) };
   if (text !== undefined && (mode === "json" || mode === "auto") && isWhole) {

@@ -1,14 +1,21 @@
 /** The whole program in a real terminal, against three real peers. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { projectRoot, until } from "../support/processes.ts";
+import { projectRoot, tempDirectory, until } from "../support/processes.ts";
 import { quickLinks, withCluster } from "../support/real-cluster.ts";
 import { Tmux, tmuxMissing } from "./tmux.ts";
 
 const skip = tmuxMissing() ?? false;
 const node = process.execPath;
 const main = join(projectRoot, "dist/server/main.js");
+
+const buildDist = (): void => {
+  const { status, stderr } = spawnSync(node, [join(projectRoot, "scripts/build.js")], { encoding: "utf8" });
+  assert.equal(status, 0, stderr);
+};
 
 /** A shell around it shows what the program leaves behind. */
 const shell = (command: string): string =>
@@ -123,6 +130,25 @@ test("browse, edit, command; cut, write on both sides, heal, restore; kill the c
     await screen.shows(/before.*after: 0.*cooked/s);
     assert.equal(screen.ask("#{cursor_flag} #{alternate_on}"), "1 0");
   });
+});
+
+test("Ctrl-Z where nobody controls jobs goes on at once; SIGTERM gives the terminal back", { skip }, async (t) => {
+  buildDist();
+  const pidFile = join(tempDirectory(t), "pid");
+  const screen = new Tmux(t, {
+    columns: 80,
+    rows: 24,
+    // Nobody listens there: it goes on trying.
+    command: shell(`sh -c "echo \\$\\$ > ${pidFile}; exec ${node} ${main} tui 127.0.0.1:1"`),
+  });
+  await screen.shows(/connecting/);
+  screen.press("C-z");
+  await until("it is on its screen again", () => screen.ask("#{alternate_on}") === "1");
+  screen.press("?");
+  await screen.shows(/╭─ Help/);
+  process.kill(Number(readFileSync(pidFile, "utf8")), "SIGTERM");
+  await screen.shows(/before.*after: 143.*cooked/s);
+  assert.equal(screen.ask("#{cursor_flag} #{alternate_on}"), "1 0");
 });
 
 for (const [how, code] of [
