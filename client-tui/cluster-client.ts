@@ -5,18 +5,19 @@
  * dies. Beside it each peer has a client of its own that goes nowhere else and listens to that peer's status; orders to a
  * certain peer (cut a link) go over it. A peer is known by its name, whatever addresses lead to it.
  */
+
 import { ChorusError, type Client, type ClientState, type Conflict, connect, type Reply } from "../protocol/client.ts";
 import type { WireReply } from "../protocol/client-messages.ts";
+import { tuiConflictValueBytesMax, tuiFeedPerSecondMax } from "../protocol/limits.ts";
 import { bytesToWire } from "../protocol/wire-text.ts";
-import {
-  type Cluster,
-  type ClusterChange,
-  type ClusterConflict,
-  type ClusterListener,
-  type CommandResult,
-  type ConflictSide,
-  conflictValueBytesMax,
-  type Latin1,
+import type {
+  Cluster,
+  ClusterChange,
+  ClusterConflict,
+  ClusterListener,
+  CommandResult,
+  ConflictSide,
+  Latin1,
 } from "./cluster.ts";
 import { latin1ToBytes } from "./text/visible.ts";
 
@@ -26,8 +27,6 @@ export interface ClusterOptions {
   readonly password: string | undefined;
 }
 
-/** Changes a second that are asked for: more than anybody reads, few enough to cost nothing. */
-const feedPerSecondMax = 100;
 /** Changes are handed over together, a few times a second. */
 const feedBatchMs = 60;
 const commandMsMax = 15_000;
@@ -137,7 +136,7 @@ class ClientCluster implements Cluster {
     const items = client.watch("", {
       as: "bytes",
       values: false,
-      perSecondMax: feedPerSecondMax,
+      perSecondMax: tuiFeedPerSecondMax,
       signal: this.#end.signal,
     });
     for await (const item of items) {
@@ -294,7 +293,7 @@ const conflictOf = ({ id, key, at, winner, loser, why, restored }: Conflict<"byt
 });
 
 const sideOf = ({ value, origin, dot, at }: Conflict<"bytes">["winner"]): ConflictSide => ({
-  value: value === null ? null : latin1Of(value.subarray(0, conflictValueBytesMax)),
+  value: value === null ? null : latin1Of(value.subarray(0, tuiConflictValueBytesMax)),
   valueBytes: value?.length ?? 0,
   origin,
   dot,

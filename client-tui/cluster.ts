@@ -4,6 +4,7 @@
  *
  * `cluster-client.ts` is the real one, over protocol/client.ts; tests have a fake one.
  */
+
 import type { WireReply } from "../protocol/client-messages.ts";
 import type { StatusReport } from "../protocol/status.ts";
 
@@ -32,7 +33,7 @@ export interface ClusterChange {
 }
 
 export interface ConflictSide {
-  /** The first `conflictValueBytesMax` bytes; null: it was a delete. */
+  /** The first `tuiConflictValueBytesMax` bytes; null: it was a delete. */
   readonly value: Latin1 | null;
   /** Of all of it. */
   readonly valueBytes: number;
@@ -50,9 +51,6 @@ export interface ClusterConflict {
   readonly why: string;
   readonly restored: boolean;
 }
-
-/** Bytes of a conflict's value that are kept: a thousand conflicts of 16 MiB would be too many. */
-export const conflictValueBytesMax = 4096;
 
 /** What the cluster tells, at any time from its opening to its closing. */
 export interface ClusterListener {

@@ -290,3 +290,33 @@ export const clientPendingBytesMax = 128 * 1024 * 1024;
 export const clientFeedBytesMax = 1024 * 1024;
 /** Conflicts that a watcher of conflicts has been given, by id: more than any journal of default size. Beyond: given again. */
 export const clientConflictsKnownMax = 4 * conflictsMaxDefault;
+
+// ---- The terminal UI ------------------------------------------------------------------------------------------------
+
+/** Seconds of ops/s kept for its chart. Beyond: the oldest go. */
+export const tuiHistorySecondsMax = 120;
+/** Keys, and their bytes, loaded into its list. Then a filter must narrow it. */
+export const tuiLoadedKeysMax = 100_000;
+export const tuiLoadedKeyBytesMax = 32 * 1024 * 1024;
+/** Keys one "load more" brings, about. */
+export const tuiPageKeys = 500;
+/** Bytes of a value that it asks for, shows and edits. */
+export const tuiPreviewBytesMax = 64 * 1024;
+/** Changes a second asked for; the peer leaves the others out and counts them. */
+export const tuiFeedPerSecondMax = 100;
+/** Changes kept, and bytes of their keys. Beyond: the oldest go. */
+export const tuiFeedChangesMax = 1000;
+export const tuiFeedKeyBytesMax = 4 * 1024 * 1024;
+/** Conflicts kept, and bytes of each of their values. Beyond: the oldest go, values are cut; the peer has all. */
+export const tuiConflictsMax = 1000;
+export const tuiConflictValueBytesMax = 4096;
+/** Lines of replies kept, and lines of one reply. Beyond: the oldest go, the reply is cut and says so. */
+export const tuiConsoleLinesMax = 2000;
+export const tuiConsoleReplyLinesMax = 500;
+/** Lines of history, and characters of one. Beyond: the oldest go, a longer line is not remembered. */
+export const tuiConsoleHistoryMax = 200;
+export const tuiConsoleHistoryLineMax = 4096;
+/** Longest line a person may type or paste: 64 KiB as escapes of four characters. More is not taken. */
+export const tuiEditorCharsMax = 256 * 1024;
+/** Keys a bulk delete removes per command. */
+export const tuiBulkDeleteBatchKeys = 500;

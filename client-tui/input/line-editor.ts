@@ -1,5 +1,6 @@
 /** One line of input with a cursor that stands between graphemes. Pure; the keys are those of a shell. */
 
+import { tuiEditorCharsMax } from "../../protocol/limits.ts";
 import { graphemesOf } from "../text/visible.ts";
 import type { KeyPress } from "./keys.ts";
 
@@ -12,11 +13,8 @@ export const emptyEditor: LineEditor = { before: "", after: "" };
 export const editorOf = (text: string): LineEditor => ({ before: text, after: "" });
 export const editorText = ({ before, after }: LineEditor): string => before + after;
 
-/** Longest line a person may type or paste. More is not taken. */
-export const editorCharsMax = 256 * 1024;
-
 export const insert = (editor: LineEditor, text: string): LineEditor =>
-  editor.before.length + editor.after.length + text.length > editorCharsMax
+  editor.before.length + editor.after.length + text.length > tuiEditorCharsMax
     ? editor
     : { before: editor.before + text, after: editor.after };
 

@@ -1,10 +1,11 @@
 /** The Conflicts pane: what concurrent writes displaced, newest first, and the way back. */
+import { tuiConflictsMax } from "../../protocol/limits.ts";
 import type { ClusterConflict } from "../cluster.ts";
 import type { KeyPress } from "../input/keys.ts";
 import { clip, visibleBytes } from "../text/visible.ts";
 import { showKey } from "./keys-pane.ts";
 import { pageOf } from "./layout.ts";
-import { conflictsMax, type Model, readOnlyNotice, type Step, step, withNotice } from "./model.ts";
+import { type Model, readOnlyNotice, type Step, step, withNotice } from "./model.ts";
 import { charOf, movedTo } from "./movement.ts";
 
 /** Newest first, each once; one that comes again (it was restored) replaces what was known. */
@@ -15,7 +16,7 @@ export const withConflicts = (model: Model, conflicts: readonly ClusterConflict[
   const changed = known.map((conflict) => byId.get(conflict.id) ?? conflict);
   const knownIds = new Set(known.map(({ id }) => id));
   const added = [...byId.values()].filter(({ id }) => !knownIds.has(id));
-  const list = [...added, ...changed].slice(0, conflictsMax);
+  const list = [...added, ...changed].slice(0, tuiConflictsMax);
   // What is selected stays selected.
   const id = model.conflicts.list[model.conflicts.selected]?.id;
   const at = model.conflicts.selected === 0 ? 0 : list.findIndex((conflict) => conflict.id === id);

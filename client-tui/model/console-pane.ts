@@ -2,7 +2,14 @@
  * The command line (`:`): every command of the peer, with completion and syntax from the command table, a history that
  * keeps no passwords, typed replies, and a question before what is dangerous.
  */
+
 import type { WireReply } from "../../protocol/client-messages.ts";
+import {
+  tuiConsoleHistoryLineMax,
+  tuiConsoleHistoryMax,
+  tuiConsoleLinesMax,
+  tuiConsoleReplyLinesMax,
+} from "../../protocol/limits.ts";
 import { splitArguments } from "../../protocol/text.ts";
 import type { CommandError, Latin1 } from "../cluster.ts";
 import type { KeyPress } from "../input/keys.ts";
@@ -11,17 +18,7 @@ import { textToLatin1, visibleText } from "../text/visible.ts";
 import { complete } from "./completion.ts";
 import { refreshPreview } from "./keys-pane.ts";
 import { pageOf } from "./layout.ts";
-import {
-  type ConsoleLine,
-  type ConsoleState,
-  consoleHistoryLineMax,
-  consoleHistoryMax,
-  consoleLinesMax,
-  consoleReplyLinesMax,
-  type Model,
-  type Step,
-  step,
-} from "./model.ts";
+import { type ConsoleLine, type ConsoleState, type Model, type Step, step } from "./model.ts";
 import { charOf, movedTo } from "./movement.ts";
 import { replyLines } from "./reply-text.ts";
 import { changesSomething, warningOf } from "./safety.ts";
@@ -32,7 +29,7 @@ const withConsole = (model: Model, change: Partial<ConsoleState>): Model => ({
 });
 
 const withLines = (model: Model, lines: readonly ConsoleLine[]): Model =>
-  withConsole(model, { lines: [...model.console.lines, ...lines].slice(-consoleLinesMax), scrolled: 0 });
+  withConsole(model, { lines: [...model.console.lines, ...lines].slice(-tuiConsoleLinesMax), scrolled: 0 });
 
 export const openConsole = (model: Model): Model => ({
   ...withConsole(model, { isTyping: true, from: model.pane === "console" ? model.console.from : model.pane }),
@@ -154,8 +151,8 @@ const submit = (model: Model): Step => {
 const streams: ReadonlySet<string> = new Set(["MONITOR", "SUBSCRIBE", "PSUBSCRIBE", "SYNC", "PSYNC"]);
 
 const remember = (model: Model, line: string): Model => {
-  if (line.length > consoleHistoryLineMax) return model;
-  const history = [...model.console.history.filter((entry) => entry !== line), line].slice(-consoleHistoryMax);
+  if (line.length > tuiConsoleHistoryLineMax) return model;
+  const history = [...model.console.history.filter((entry) => entry !== line), line].slice(-tuiConsoleHistoryMax);
   return withConsole(model, { history, historyAt: history.length });
 };
 
@@ -169,7 +166,7 @@ const keysHere = (model: Model): number => {
 // ---- Replies ------------------------------------------------------------------------------------------------------------
 
 export const onConsoleReply = (model: Model, words: readonly Latin1[], reply: WireReply): Step => {
-  const lines = replyLines(reply, consoleReplyLinesMax).map((text) => ({ kind: "reply" as const, text }));
+  const lines = replyLines(reply, tuiConsoleReplyLinesMax).map((text) => ({ kind: "reply" as const, text }));
   return afterConsole(withLines(model, lines), words);
 };
 

@@ -1,20 +1,12 @@
 /** The Feed pane: changes as they come, bounded. Paused, the list stands still and what comes meanwhile is counted. */
+import { tuiFeedChangesMax, tuiFeedKeyBytesMax } from "../../protocol/limits.ts";
 import type { ClusterChange } from "../cluster.ts";
 import type { KeyPress } from "../input/keys.ts";
 import { editLine, editorText, emptyEditor, insert } from "../input/line-editor.ts";
 import { textToLatin1 } from "../text/visible.ts";
 import { applyToLoaded, belongsToList, refreshPreview, showKey } from "./keys-pane.ts";
 import { pageOf } from "./layout.ts";
-import {
-  andThen,
-  type FeedChange,
-  type FeedState,
-  feedChangesMax,
-  feedKeyBytesMax,
-  type Model,
-  type Step,
-  step,
-} from "./model.ts";
+import { andThen, type FeedChange, type FeedState, type Model, type Step, step } from "./model.ts";
 import { charOf, movedTo } from "./movement.ts";
 
 const withFeed = (model: Model, change: Partial<FeedState>): Model => ({
@@ -45,7 +37,7 @@ const appended = (
   changes: readonly ClusterChange[],
   left: number,
 ): Pick<FeedState, "changes" | "selected"> => {
-  const fresh = changes.slice(-feedChangesMax).map((change, index) => ({
+  const fresh = changes.slice(-tuiFeedChangesMax).map((change, index) => ({
     change,
     left: index === 0 ? left : 0,
   }));
@@ -59,9 +51,9 @@ const appended = (
 const bounded = (changes: readonly FeedChange[]): readonly FeedChange[] => {
   let bytes = 0;
   let from = changes.length;
-  while (from > 0 && changes.length - from < feedChangesMax) {
+  while (from > 0 && changes.length - from < tuiFeedChangesMax) {
     bytes += changes[from - 1]?.change.key.length ?? 0;
-    if (bytes > feedKeyBytesMax) break;
+    if (bytes > tuiFeedKeyBytesMax) break;
     from--;
   }
   return changes.slice(from);

@@ -4,7 +4,9 @@
  * Keys come by SCAN, a page at a time, never by KEYS. A selection asks for four things of its key: the first 64 KiB, the
  * length, the time to live, and TRACE; one key at a time, so that holding `j` down asks for few of those it passes.
  */
+
 import type { WireReply } from "../../protocol/client-messages.ts";
+import { tuiLoadedKeyBytesMax, tuiLoadedKeysMax, tuiPageKeys, tuiPreviewBytesMax } from "../../protocol/limits.ts";
 import type { Latin1 } from "../cluster.ts";
 import type { KeyPress } from "../input/keys.ts";
 import { editLine, editorText, emptyEditor, insert } from "../input/line-editor.ts";
@@ -18,13 +20,9 @@ import {
   type KeyRow,
   type KeysAfter,
   type KeysState,
-  loadedKeyBytesMax,
-  loadedKeysMax,
   type Model,
   type Preview,
   type Purpose,
-  pageKeys,
-  previewBytesMax,
   type Step,
   step,
   type TraceView,
@@ -75,7 +73,7 @@ export const applyToLoaded = (model: Model, { added, removed }: KeysAfter): Mode
   const fresh = added.filter((key) => !hasKey(model.keys.loaded, key));
   if (gone.size === 0 && fresh.length === 0) return model;
   const kept = gone.size === 0 ? model.keys.loaded : model.keys.loaded.filter((key) => !gone.has(key));
-  return withRowsOf(model, { loaded: mergeKeys(kept, fresh, loadedKeysMax) });
+  return withRowsOf(model, { loaded: mergeKeys(kept, fresh, tuiLoadedKeysMax) });
 };
 
 const hasKey = (loaded: readonly Latin1[], key: Latin1): boolean => {
@@ -98,7 +96,7 @@ export const showKey = (model: Model, key: Latin1): Step => {
   const open = new Set(model.keys.open);
   for (let at = key.indexOf(":"); at >= 0; at = key.indexOf(":", at + 1)) open.add(key.slice(0, at + 1));
   const shown = withRowsOf(model, {
-    loaded: mergeKeys(model.keys.loaded, [key], loadedKeysMax),
+    loaded: mergeKeys(model.keys.loaded, [key], tuiLoadedKeysMax),
     filter: emptyEditor,
     isFiltering: false,
     open,
@@ -113,7 +111,7 @@ const scanEffect = ({ pattern, scan }: KeysState): Effect => ({
   type: "command",
   words:
     pattern === undefined
-      ? ["SCAN", scan.cursor, "COUNT", String(pageKeys)]
+      ? ["SCAN", scan.cursor, "COUNT", String(tuiPageKeys)]
       : ["SCAN", scan.cursor, "MATCH", pattern, "COUNT", String(patternScanCount)],
   purpose: { kind: "scan", generation: scan.generation },
 });
@@ -124,7 +122,7 @@ export const startScan = (model: Model, pattern: Latin1 | undefined): Step => {
   const next = withRowsOf(model, {
     pattern,
     loaded: [],
-    scan: { generation, cursor: "0", state: "running", wanted: pageKeys, calls: 0 },
+    scan: { generation, cursor: "0", state: "running", wanted: tuiPageKeys, calls: 0 },
   });
   return step(next, scanEffect(next.keys));
 };
@@ -134,7 +132,7 @@ export const loadMore = (model: Model): Step => {
   if (scan.state === "running" || scan.state === "done") return step(model);
   if (scan.state === "full")
     return step(withNotice(model, `${fullCount(model.keys.loaded.length)} keys are loaded; narrow with /`, "bad"));
-  const next = withRowsOf(model, { scan: { ...scan, state: "running", wanted: pageKeys } });
+  const next = withRowsOf(model, { scan: { ...scan, state: "running", wanted: tuiPageKeys } });
   return step(next, scanEffect(next.keys));
 };
 
@@ -143,8 +141,8 @@ export const scanElsewhere = (model: Model): Step => {
   const { scan, loaded } = model.keys;
   if (scan.generation === 0) return startScan(model, undefined);
   const next = { ...scan, generation: scan.generation + 1, cursor: "0" };
-  if (scan.state === "done" || loaded.length >= loadedKeysMax) return step(withKeys(model, { scan: next }));
-  const running = withRowsOf(model, { scan: { ...next, state: "running", wanted: pageKeys } });
+  if (scan.state === "done" || loaded.length >= tuiLoadedKeysMax) return step(withKeys(model, { scan: next }));
+  const running = withRowsOf(model, { scan: { ...next, state: "running", wanted: tuiPageKeys } });
   return step(running, scanEffect(running.keys));
 };
 
@@ -154,9 +152,9 @@ const onScanned = (model: Model, generation: number, reply: WireReply): Step => 
   const [cursorReply, keysReply] = replyItems(reply);
   const cursor = replyBytes(cursorReply) ?? "0";
   const found = replyItems(keysReply).flatMap((item) => replyBytes(item) ?? []);
-  const merged = mergeKeys(loaded, found, loadedKeysMax);
+  const merged = mergeKeys(loaded, found, tuiLoadedKeysMax);
   const wanted = scan.wanted - (merged.length - loaded.length);
-  const isFull = merged.length >= loadedKeysMax || bytesOf(merged) > loadedKeyBytesMax;
+  const isFull = merged.length >= tuiLoadedKeysMax || bytesOf(merged) > tuiLoadedKeyBytesMax;
   const state = cursor === "0" ? "done" : isFull ? "full" : wanted <= 0 ? "idle" : "running";
   const next = withRowsOf(model, { loaded: merged, scan: { ...scan, cursor, wanted, state, calls: scan.calls + 1 } });
   const shown = previewSelected(next);
@@ -174,7 +172,7 @@ const previewEffects = (key: Latin1): Effect[] => {
     purpose: { kind: "preview", key, part },
   });
   return [
-    ask("value", "GETRANGE", key, "0", String(previewBytesMax - 1)),
+    ask("value", "GETRANGE", key, "0", String(tuiPreviewBytesMax - 1)),
     ask("length", "STRLEN", key),
     ask("ttl", "PTTL", key),
     ask("trace", "TRACE", key),

@@ -2,7 +2,7 @@
  * All the screen knows, as one immutable value. Views are functions of it; `update` makes the next one from an event and
  * says what to ask the cluster. No clock, no I/O: times come with the events.
  *
- * Everything here is bounded, see the numbers below: an hour or a week of running holds no more than a minute.
+ * Everything here is bounded (protocol/limits.ts, the terminal UI): an hour or a week of running holds no more than a minute.
  */
 import type { WireReply } from "../../protocol/client-messages.ts";
 import type { StatusReport } from "../../protocol/status.ts";
@@ -10,31 +10,6 @@ import type { ClusterChange, ClusterConflict, CommandError, ConnectedPeer, Latin
 import type { KeyPress } from "../input/keys.ts";
 import { emptyEditor, type LineEditor } from "../input/line-editor.ts";
 import type { PreviewMode } from "../text/preview.ts";
-
-// ---- Bounds -----------------------------------------------------------------------------------------------------------
-
-/** Seconds of ops/s kept. */
-export const historySecondsMax = 120;
-/** Keys loaded into the list; then `/` must narrow it. */
-export const loadedKeysMax = 100_000;
-export const loadedKeyBytesMax = 32 * 1024 * 1024;
-/** Keys one "load more" brings. */
-export const pageKeys = 500;
-/** Bytes of a value that are shown. */
-export const previewBytesMax = 64 * 1024;
-/** Changes kept in the feed. */
-export const feedChangesMax = 1000;
-export const feedKeyBytesMax = 4 * 1024 * 1024;
-/** Conflicts kept; the journal of the peer has more. */
-export const conflictsMax = 1000;
-/** Lines of replies kept, and lines of one reply shown. */
-export const consoleLinesMax = 2000;
-export const consoleReplyLinesMax = 500;
-export const consoleHistoryMax = 200;
-/** A longer line is not remembered. */
-export const consoleHistoryLineMax = 4096;
-/** Keys a bulk delete removes per command. */
-export const bulkDeleteBatchKeys = 500;
 
 // ---- The model ----------------------------------------------------------------------------------------------------------
 

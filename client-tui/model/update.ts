@@ -2,6 +2,7 @@
  * The one place where the model changes: an event goes in, the next model and what to ask the cluster come out. Pure, so
  * that every screen a person can reach is reached in tests without a terminal.
  */
+import { tuiHistorySecondsMax } from "../../protocol/limits.ts";
 import type { Latin1 } from "../cluster.ts";
 import type { KeyPress } from "../input/keys.ts";
 import { visibleText } from "../text/visible.ts";
@@ -24,7 +25,6 @@ import {
   andThen,
   type Effect,
   type Event,
-  historySecondsMax,
   type Model,
   type Pane,
   panes,
@@ -140,7 +140,7 @@ const onSecond = (model: Model): Step => {
   const isOld = model.notice !== undefined && model.nowMs - model.notice.atMs > noticeMs;
   const next: Model = {
     ...model,
-    opsHistory: [...model.opsHistory, ops].slice(-historySecondsMax),
+    opsHistory: [...model.opsHistory, ops].slice(-tuiHistorySecondsMax),
     ...(isOld ? { notice: undefined } : {}),
   };
   if (model.connection.state !== "connected") return step(next);

@@ -5,7 +5,9 @@
  * only overwritten when the person says so. A new key never overwrites one (`NX`), nor does a new name (`RENAMENX`). A
  * bulk delete counts what its pattern matches before it asks, goes by SCAN, and stops at Esc.
  */
+
 import type { WireReply } from "../../protocol/client-messages.ts";
+import { tuiBulkDeleteBatchKeys, tuiPreviewBytesMax } from "../../protocol/limits.ts";
 import type { Latin1 } from "../cluster.ts";
 import type { KeyPress } from "../input/keys.ts";
 import { editLine, editorOf, editorText, emptyEditor, insert } from "../input/line-editor.ts";
@@ -13,7 +15,6 @@ import { fullCount, parseTtl, plural, ttlText } from "../text/format.ts";
 import { parseQuoted, quotedBytes } from "../text/quoted.ts";
 import { clip, textToLatin1, visibleBytes } from "../text/visible.ts";
 import {
-  bulkDeleteBatchKeys,
   type ConfirmPurpose,
   type Dialog,
   type Effect,
@@ -23,7 +24,6 @@ import {
   type Model,
   type Preview,
   type Purpose,
-  previewBytesMax,
   readOnlyNotice,
   type Step,
   step,
@@ -62,7 +62,7 @@ const openConfirm = (model: Model, title: string, lines: readonly string[], purp
 export const openEdit = (model: Model, preview: Preview | undefined, key: Latin1 | undefined): Step => {
   if (key === undefined || preview === undefined || preview.key !== key || !preview.isLoaded) return step(model);
   if (preview.error !== undefined) return step(withNotice(model, preview.error, "bad"));
-  if (preview.valueBytes > previewBytesMax)
+  if (preview.valueBytes > tuiPreviewBytesMax)
     return step(withNotice(model, "longer than 64 KiB: set it with a client, or SETRANGE a part of it", "bad"));
   const hint =
     preview.ttlMs >= 0
@@ -155,7 +155,7 @@ const onInput = (model: Model, dialog: Extract<Dialog, { kind: "input" }>): Step
       if (bytes === original) return step(withNotice(closed, "unchanged"));
       return step(closed, {
         type: "command",
-        words: ["GETRANGE", key, "0", String(previewBytesMax)],
+        words: ["GETRANGE", key, "0", String(tuiPreviewBytesMax)],
         purpose: { kind: "edit-check", key, original, value: bytes },
       });
     }
@@ -282,11 +282,11 @@ const nextDelete = (
   pattern: Latin1,
 ): Step => {
   if (keys.length > 0) {
-    const batch = keys.slice(0, bulkDeleteBatchKeys);
+    const batch = keys.slice(0, tuiBulkDeleteBatchKeys);
     return step(model, {
       type: "command",
       words: ["UNLINK", ...batch],
-      purpose: { kind: "bulk-delete", generation, batch, keys: keys.slice(bulkDeleteBatchKeys), cursor },
+      purpose: { kind: "bulk-delete", generation, batch, keys: keys.slice(tuiBulkDeleteBatchKeys), cursor },
     });
   }
   if (cursor !== "0") return step(model, bulkScan(pattern, cursor, "deleting", generation));

@@ -1,9 +1,11 @@
 /** The Keys pane: the list at the left, the selected value at the right, who holds it below. */
+
 import { Box } from "ink";
 import type { ReactNode } from "react";
+import { tuiPreviewBytesMax } from "../../protocol/limits.ts";
 import { editorText } from "../input/line-editor.ts";
 import { keysSplit, panelRows } from "../model/layout.ts";
-import { type KeyRow, type Model, type Preview, previewBytesMax } from "../model/model.ts";
+import type { KeyRow, Model, Preview } from "../model/model.ts";
 import { bytesText, durationText, fullCount, plural, ttlText } from "../text/format.ts";
 import { previewLines } from "../text/preview.ts";
 import { type Row, type Span, span } from "../text/row.ts";
@@ -144,14 +146,14 @@ export const previewRows = (model: Model, width: number, height: number): Row[] 
   if (preview.ttlMs === -2 || isExpired(preview, model.nowMs)) return [[span("gone: deleted or expired", "warn")]];
   const detail = keys.showsDetail && height >= 10 ? detailRows(preview, width) : [];
   const room = Math.max(1, height - 2 - (detail.length > 0 ? detail.length + 1 : 0));
-  const isWhole = preview.valueBytes <= previewBytesMax;
+  const isWhole = preview.valueBytes <= tuiPreviewBytesMax;
   const { shownAs, lines } = previewLines(preview.value, isWhole, keys.mode, width);
   const top = Math.max(0, Math.min(keys.previewTop, lines.length - room));
   const shown = lines.slice(top, top + room).map((line): Row => [span(line)]);
   const facts: Row = [
     span(bytesText(preview.valueBytes)),
     span(`  ${shownAs}`, "quiet"),
-    ...(isWhole ? [] : [span(`  first ${bytesText(previewBytesMax)}`, "warn")]),
+    ...(isWhole ? [] : [span(`  first ${bytesText(tuiPreviewBytesMax)}`, "warn")]),
     span("  ttl ", "quiet"),
     ttlSpan(preview, model.nowMs),
     ...(lines.length > room

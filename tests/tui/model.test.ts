@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ClusterChange, ClusterConflict } from "../../client-tui/cluster.ts";
 import { badgeOf } from "../../client-tui/model/convergence.ts";
-import { feedChangesMax } from "../../client-tui/model/model.ts";
+import { tuiFeedChangesMax } from "../../protocol/limits.ts";
 import { addressOf, answersOf, linkOf, ModelDriver, reportOf } from "./model-driver.ts";
 
 const threePeers = (options: ConstructorParameters<typeof ModelDriver>[0] = {}): ModelDriver => {
@@ -297,7 +297,7 @@ test("the feed is bounded, pauses, and counts what it did not show", () => {
       left: 7,
     });
   const { feed } = driver.model;
-  assert.equal(feed.changes.length, feedChangesMax);
+  assert.equal(feed.changes.length, tuiFeedChangesMax);
   assert.equal(feed.seen, 3000);
   assert.equal(feed.left, 210);
   driver.type("3", " ");
