@@ -182,10 +182,14 @@ export const connect = async (peers: string | readonly string[], options: Connec
     discover: options.discover ?? true,
     onState: options.onState,
   });
-  signal?.addEventListener("abort", () => void session.close(), { once: true });
+  const onAbort = (): void => void session.close();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  // A signal that outlives many clients must not keep them.
+  session.onClosed = () => signal?.removeEventListener("abort", onAbort);
   try {
     await session.open();
   } catch (error) {
+    session.onClosed();
     if (isAborted(signal)) throw refused("ABORTED", "aborted while connecting", signal?.reason);
     throw error;
   }

@@ -166,6 +166,8 @@ export class Session {
   #answered: string;
   /** This connection was of use: whoever comes next is not waited for. */
   #isFruitful = false;
+  /** Told once, when it closes. */
+  onClosed: () => void = () => {};
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -224,6 +226,7 @@ export class Session {
       for (const subscription of this.#subscriptions) subscription.onClosed(refused("CLOSED", "the client was closed"));
       this.#subscriptions.clear();
       this.#setState({ kind: "closed" });
+      this.onClosed();
       await closed;
     }
     await this.#over;

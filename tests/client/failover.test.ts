@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { describe, type TestContext, test } from "node:test";
 import { ChorusError, type Client, type ConnectOptions, connect } from "../../protocol/client.ts";
 import { until } from "../support/processes.ts";
@@ -312,4 +313,15 @@ describe("the end of waiting", () => {
     assert.deepEqual([error.code, error.outcome], ["CONNECTION_LOST", "unknown"]);
     assert.match(error.message, /no message of this protocol/);
   });
+});
+
+test("a signal that outlives its clients keeps none of them, opened and closed or never opened", async (t) => {
+  const peers = await startFakePeers(t, 1);
+  const [a] = peers as [FakePeer];
+  const { signal } = new AbortController();
+  const kv = await connectTo(t, peers, { signal });
+  await kv.close();
+  await a.kill();
+  await failure(connectTo(t, peers, { signal, failFast: true }));
+  assert.equal(getEventListeners(signal, "abort").length, 0);
 });
