@@ -20,6 +20,7 @@ import { writeCell } from "./cell.ts";
 import { BlockLedger, loadBlock, writeDrop } from "./cell-blocks.ts";
 import { shardCount } from "./cell-map.ts";
 import { decodeConflict, encodeConflict } from "./conflicts.ts";
+import { invariant } from "./invariant.ts";
 import type { ReplicaState } from "./state.ts";
 import {
   covers,
@@ -130,7 +131,11 @@ export class Checkpointer {
     // One buffer for all blocks of the slice.
     const out = new ByteWriter(bytesMax + bytesMax / 4);
     const blocks: Block[] = [];
-    while (out.length < bytesMax && this.#onShard(sweep)) this.#takeShard(sweep, out, bytesMax, blocks, entries);
+    // Shards may have nothing to write, such as drops of what was never stored: an empty slice must mean the end.
+    do {
+      if (blocks.length === 0) out.length = 0;
+      while (out.length < bytesMax && this.#onShard(sweep)) this.#takeShard(sweep, out, bytesMax, blocks, entries);
+    } while (blocks.length === 0 && entries.length === 0 && this.#onShard(sweep));
     for (const { key, start, end } of blocks) entries.push([key, out.bytes.subarray(start, end)]);
     // With the first block that may lack what was purged: a peer that has forgotten must know what.
     if (entries.length > 0 && !covers(this.#floorStored, state.floor)) entries.push(this.#floorEntry());
@@ -152,6 +157,7 @@ export class Checkpointer {
   end(): Entry[] {
     const sweep = this.#sweep;
     if (sweep === undefined) return [];
+    invariant(sweep.shard >= shardCount, "a checkpoint counts only when its sweep has passed every shard");
     const entries: Entry[] = [];
     this.#addConflicts(entries);
     entries.push([metaKey, this.#encodeMeta(sweep)], this.#floorEntry());
