@@ -11,10 +11,10 @@ export type KvReply = string | number | bigint | null | { readonly status: strin
 
 export interface KvCall {
   /**
-   * Commands as typed into redis-cli, never none. They run one after another at one peer with nobody's write in between,
-   * as if between MULTI and EXEC, and none of them waits (no WAIT, no DIFF).
+   * As typed into redis-cli. One command, so that it is atomic and one message to a peer: `VERSION key WITHVALUE` reads
+   * value, version and expiry together. None that waits (WAIT, DIFF) and none that changes a connection.
    */
-  readonly commands: readonly (readonly string[])[];
+  readonly command: readonly string[];
   /** Not answered from a state older than this (protocol/position.ts); empty: any. Checked by whoever made it. */
   readonly position: string;
   /**
@@ -22,17 +22,18 @@ export interface KvCall {
    * it happened (a SET without condition). `once`: may not (INCR, a condition).
    */
   readonly kind: "read" | "absolute" | "once";
+  /** Only this run of a peer can answer: a SCAN goes on. Is it gone: CURSOR_GONE. */
+  readonly run?: string;
   /** True: nobody waits for the answer any more. Looked at before something is done or done again. */
   readonly isGone?: () => boolean;
 }
 
 export interface KvAnswer {
-  /** One per command. */
-  readonly replies: readonly KvReply[];
+  readonly reply: KvReply;
   /** Of the peer behind the call: no older than what it saw or wrote. */
   readonly position: string;
-  /** Name of the peer that answered. */
-  readonly peer: string;
+  /** `name.incarnation` of the peer's run that answered: an origin. */
+  readonly run: string;
   /** For X-Cache, where there is a cache: `bypass` when it could not be trusted. */
   readonly cache?: "miss" | "bypass";
 }
@@ -50,10 +51,7 @@ export interface KvCached {
 }
 
 export interface KvBackend {
-  /**
-   * Rejects with a KvFailure, also when one of the commands answered an error: then none of them changed anything, or the
-   * outcome says `unknown`. Never throws, settles within some seconds.
-   */
+  /** Rejects with a KvFailure, also when the command answered an error. Never throws, settles within some seconds. */
   call(call: KvCall): Promise<KvAnswer>;
   /** From memory and at once, when that is no older than the replication lag and than `position`. Undefined: call(). */
   cached?(key: string, position: string): KvCached | undefined;
@@ -96,7 +94,8 @@ const statuses: Readonly<Record<string, number>> = {
   BAD_METHOD: 405,
   WRONGTYPE: 409,
   NOT_A_NUMBER: 409,
-  BAD_VERSION: 412,
+  CURSOR_GONE: 410,
+  CONDITION_FAILED: 412,
   TOO_LARGE: 413,
   MISDIRECTED: 421,
   // Not now: Retry-After.
