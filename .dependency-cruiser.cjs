@@ -46,7 +46,7 @@ module.exports = {
       name: "nothing-imports-the-command-line",
       comment: "server/cli and main.ts are the outermost shell.",
       severity: "error",
-      from: { path: "^server/", pathNot: "^server/(cli/|main\\.ts$|config\\.ts$)" },
+      from: { path: "^server/", pathNot: "^server/(cli/|main\\.ts$|(gateway/)?config\\.ts$|settings\\.ts$)" },
       to: { path: "^server/(cli/|main\\.ts$)" },
     },
     {

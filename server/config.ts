@@ -1,26 +1,45 @@
 /**
- * A peer's configuration: ONE schema, from which come the flags, the `CHORUS_*` variables, the keys of `--config FILE`,
- * `--print-config`, the table in docs/OPERATIONS.md and what CONFIG GET answers.
- *
- * Precedence: flags > environment > file > defaults. Every value remembers where it came from, and every complaint names
- * that place. A value is checked here once; nobody checks it again.
+ * A peer's configuration: ONE schema (settings.ts says how it is filled), from which come the flags, the `CHORUS_*`
+ * variables, the keys of `--config FILE`, `--print-config`, the table in docs/OPERATIONS.md and what CONFIG GET answers.
  *
  * Refused: anything unknown on the command line or in the file. Unknown `CHORUS_*` variables are only shown by
  * `--print-config`, since Kubernetes makes some up for any service that is called chorus.
  */
-import { readFileSync, statSync } from "node:fs";
-import { BlockList, isIP, isIPv6 } from "node:net";
+import { isIP } from "node:net";
 import { z } from "zod";
-import { conflictsMaxDefault, passwordBytesMax, passwordBytesMin, peersMax } from "../protocol/limits.ts";
+import { conflictsMaxDefault, passwordBytesMin, peersMax } from "../protocol/limits.ts";
 import { type PeerName, parsePeerName } from "../protocol/words.ts";
-import { didYouMean, failureText, usageFailure } from "./cli/failure.ts";
-import { parseSize, sizeToText } from "./cli/sizes.ts";
+import { usageFailure } from "./cli/failure.ts";
 import { parseSecrets } from "./links/handshake.ts";
-
-export interface HostPort {
-  readonly host: string;
-  readonly port: number;
-}
+import {
+  checkSettings,
+  count,
+  describeSettings,
+  gatherSettings,
+  type HostPort,
+  hostPort,
+  hostPortToText,
+  ignoredVariables as ignoredVariablesOf,
+  isLoopback,
+  loadPassword,
+  loadPrivateFile,
+  loadText,
+  oneOf,
+  onOff,
+  originList,
+  parseHostPort,
+  port,
+  printedSettings,
+  type RawValue,
+  reportSettings,
+  type SettingDescription as SettingDescriptionOf,
+  type SettingReport,
+  type SettingSources,
+  settingMetas,
+  settingsTable,
+  size,
+  text,
+} from "./settings.ts";
 
 export interface ListedPeer extends HostPort {
   readonly name: PeerName;
@@ -70,89 +89,7 @@ export interface PeerConfig {
 export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-interface SettingMeta {
-  /** Placeholder of the value in help; a setting without one is on or off. */
-  readonly argument?: string;
-  readonly summary: string;
-  /** The default in words, where it is not the schema's own. */
-  readonly defaultText?: string;
-  /** Each peer of one machine's cluster has its own: `npm start` sets it and does not pass it through. */
-  readonly perPeer?: true;
-  /** Redis's name of the same thing, for CONFIG GET. */
-  readonly redisName?: string;
-  /** The flag may be given several times; its value is then an array. */
-  readonly repeatable?: true;
-}
-
-const settingMetas = z.registry<SettingMeta>();
-
-const port = z
-  .union(
-    [
-      z.number(),
-      z
-        .string()
-        .regex(/^\d{1,5}$/)
-        .transform(Number),
-    ],
-    "expected a port, 0 to 65535",
-  )
-  .pipe(z.number().int().min(0).max(65_535, "expected a port, 0 to 65535"));
-
-const count = (min: number, max: number) => {
-  const words = `expected a whole number, ${min} to ${max}`;
-  return z
-    .union(
-      [
-        z.number(),
-        z
-          .string()
-          .regex(/^\d{1,15}$/)
-          .transform(Number),
-      ],
-      words,
-    )
-    .pipe(z.number(words).int(words).min(min, words).max(max, words));
-};
-
-const size = (min: number) => {
-  const words = `expected a size such as 512mb or 1gb${min > 0 ? `, at least ${sizeToText(min)}` : ""}`;
-  return z
-    .union([z.number(), z.string().transform((text) => parseSize(text) ?? -1)], words)
-    .pipe(z.number(words).int(words).min(min, words));
-};
-
-const onOff = z.union(
-  [z.boolean(), z.stringbool({ truthy: ["1", "true", "yes", "on"], falsy: ["0", "false", "no", "off"] })],
-  "expected yes or no",
-);
-
-const oneOf = <const Words extends readonly [string, ...string[]]>(words: Words) =>
-  z.enum(words, `expected one of ${words.join(", ")}`);
-
-const text = (what: string) => z.string(`expected ${what}`).min(1, `expected ${what}`).max(4096, "too long");
-
 const peerNameWords = "expected 1 to 32 of A-Z a-z 0-9 _ -";
-
-/** `host:port`, `[v6]:port`; undefined for anything else. */
-export const parseHostPort = (input: string): HostPort | undefined => {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]{1,253})):(\d{1,5})$/.exec(input.trim());
-  const host = match?.[1] ?? match?.[2];
-  const portNumber = Number(match?.[3]);
-  if (host === undefined || !(portNumber >= 1 && portNumber <= 65_535)) return undefined;
-  if (match?.[1] !== undefined && !isIPv6(host)) return undefined;
-  return { host, port: portNumber };
-};
-
-export const hostPortToText = ({ host, port }: HostPort): string =>
-  isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
-
-const hostPort = z.string("expected host:port").transform((input, context): HostPort => {
-  const parsed = parseHostPort(input);
-  if (parsed !== undefined) return parsed;
-  context.addIssue("expected host:port");
-  return z.NEVER;
-});
 
 const peerList = z
   .union(
@@ -185,21 +122,6 @@ const peerList = z
     return peers;
   });
 
-const originWords = "expected origins such as https://app.example:8443, or *";
-
-/** As a browser sends it: scheme, host, and the port unless it is the scheme's own. */
-const originList = z
-  .union([z.string().transform((input) => input.split(",")), z.array(z.string())], originWords)
-  .transform((entries, context): readonly string[] => {
-    const origins = entries.map((entry) => entry.trim().toLowerCase()).filter((entry) => entry !== "");
-    const bad = origins.find((origin) => origin !== "*" && !isOrigin(origin));
-    if (bad === undefined) return [...new Set(origins)];
-    context.addIssue(`${originWords}, not "${bad}"`);
-    return z.NEVER;
-  });
-
-const isOrigin = (text: string): boolean => URL.canParse(text) && new URL(text).origin === text;
-
 const settingsSchema = z.strictObject({
   name: text("a peer's name")
     .regex(/^[A-Za-z0-9_-]{1,32}$/, peerNameWords)
@@ -213,6 +135,7 @@ const settingsSchema = z.strictObject({
   peers: peerList.optional().register(settingMetas, {
     argument: "LIST",
     summary: "all peers as a=host:port,b=host:port,...: their HTTP ports, this peer included",
+    show: (value) => (value as readonly ListedPeer[]).map((peer) => `${peer.name}=${hostPortToText(peer)}`).join(","),
     defaultText: "this peer alone",
     perPeer: true,
   }),
@@ -246,6 +169,7 @@ const settingsSchema = z.strictObject({
   advertise: hostPort.optional().register(settingMetas, {
     argument: "HOST:PORT",
     summary: "where the other peers reach this one's HTTP port",
+    show: (value) => hostPortToText(value as HostPort),
     defaultText: "its own entry in --peers",
     perPeer: true,
   }),
@@ -301,11 +225,13 @@ const settingsSchema = z.strictObject({
       "web pages of this origin may connect to /client and read /watch, such as https://app.example; several: again, or by commas; * is any",
     defaultText: "only pages of the peer's own host and port",
     repeatable: true,
+    show: (value) => (value as readonly string[]).join(","),
   }),
   maxMemory: size(0).default(0).register(settingMetas, {
     argument: "SIZE",
     summary: "past this, writes that grow are refused with -OOM; 0 is no limit. Nothing is ever evicted",
     redisName: "maxmemory",
+    isSize: true,
   }),
   maxClockSkew: count(1, 86_400_000).default(5000).register(settingMetas, {
     argument: "MS",
@@ -316,6 +242,7 @@ const settingsSchema = z.strictObject({
     .register(settingMetas, {
       argument: "SIZE",
       summary: "log kept for peers that are away; one that needs more gets a state transfer",
+      isSize: true,
     }),
   conflictsMax: count(0, 10_000_000).default(conflictsMaxDefault).register(settingMetas, {
     argument: "N",
@@ -344,48 +271,10 @@ const settingsSchema = z.strictObject({
 
 type Settings = z.output<typeof settingsSchema>;
 export type SettingKey = keyof Settings;
-
-/** A setting as help, documents and printers see it. */
-export interface SettingDescription extends SettingMeta {
-  readonly key: SettingKey;
-  /** `max-memory`; also the key in the file. */
-  readonly flag: string;
-  /** `CHORUS_MAX_MEMORY`. */
-  readonly variable: string;
-  readonly defaultText: string;
-}
-
-const sizeKeys: ReadonlySet<SettingKey> = new Set(["maxMemory", "logRetention"]);
-
-const valueToText = (key: SettingKey, value: unknown): string => {
-  if (typeof value === "boolean") return value ? "yes" : "no";
-  if (typeof value === "number") return sizeKeys.has(key) ? sizeToText(value) : String(value);
-  if (key === "peers")
-    return (value as readonly ListedPeer[]).map((peer) => `${peer.name}=${hostPortToText(peer)}`).join(",");
-  if (key === "allowOrigin") return (value as readonly string[]).join(",");
-  if (key === "advertise") return hostPortToText(value as HostPort);
-  return String(value);
-};
+export type SettingDescription = SettingDescriptionOf<SettingKey>;
 
 /** In the order of help and documents. */
-export const settingDescriptions: readonly SettingDescription[] = Object.entries(settingsSchema.shape).map(
-  ([name, schema]) => {
-    const key = name as SettingKey;
-    const meta = settingMetas.get(schema);
-    if (meta === undefined) throw new Error(`setting ${name} is not described`);
-    const flag = name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    const variable = `CHORUS_${flag.replaceAll("-", "_").toUpperCase()}`;
-    const own = schema.safeParse(undefined);
-    return { ...meta, key, flag, variable, defaultText: meta.defaultText ?? valueToText(key, own.data) };
-  },
-);
-
-export interface SettingReport {
-  readonly flag: string;
-  readonly value: string;
-  /** `flag --tcp`, `environment CHORUS_TCP`, `file chorus.json`, `default`, `from --peers`. */
-  readonly source: string;
-}
+export const settingDescriptions: readonly SettingDescription[] = describeSettings(settingsSchema.shape, "CHORUS_");
 
 export interface LoadedConfig {
   readonly config: PeerConfig;
@@ -394,50 +283,18 @@ export interface LoadedConfig {
   readonly ignoredVariables: readonly string[];
 }
 
-export interface ConfigSources {
-  /** What the command line gave: flag values as typed, `true` or `false` for a switch. By setting key. */
-  readonly flags: Readonly<Partial<Record<SettingKey | "config", unknown>>>;
-  readonly env: Readonly<Record<string, string | undefined>>;
-}
-
-interface RawValue {
-  readonly value: unknown;
-  readonly source: string;
-  /** Higher wins. */
-  readonly rank: 1 | 2 | 3;
-}
+export type ConfigSources = SettingSources<SettingKey>;
 
 /** Reads all sources, checks them, and reads the secret files. Throws a CommandFailure with exit code 2. */
-export const loadConfig = ({ flags, env }: ConfigSources): LoadedConfig => {
-  const file = typeof flags.config === "string" ? flags.config : env["CHORUS_CONFIG"] || undefined;
-  const fileValues = file === undefined ? new Map<string, unknown>() : loadConfigFile(file);
-
-  const raw = new Map<SettingKey, RawValue>();
-  for (const { key, flag, variable } of settingDescriptions) {
-    const variableValue = env[variable];
-    if (flags[key] !== undefined) raw.set(key, { value: flags[key], source: `flag --${flag}`, rank: 3 });
-    // An empty variable counts as unset: compose files write `${X:-}`.
-    else if (variableValue !== undefined && variableValue !== "")
-      raw.set(key, { value: variableValue, source: `environment ${variable}`, rank: 2 });
-    else if (fileValues.has(flag)) raw.set(key, { value: fileValues.get(flag), source: `file ${file}`, rank: 1 });
-  }
+export const loadConfig = (sources: ConfigSources): LoadedConfig => {
+  const raw = gatherSettings(settingDescriptions, sources, "CHORUS_CONFIG");
   dropLesserPeerList(raw);
-
-  const values: Record<string, unknown> = {};
-  for (const { key } of settingDescriptions) {
-    const given = raw.get(key);
-    const parsed = settingsSchema.shape[key].safeParse(given?.value);
-    if (!parsed.success)
-      throw usageFailure(`${given?.source}: ${parsed.error.issues[0]?.message}, got ${quote(given?.value)}`);
-    values[key] = parsed.data;
-  }
-  // Each field was parsed by its own schema just above.
-  return resolveConfig(values as Settings, raw, ignoredVariablesOf(env));
-};
-
-const quote = (value: unknown): string => {
-  const json = JSON.stringify(value) ?? String(value);
-  return json.length > 80 ? `${json.slice(0, 77)}...` : json;
+  // Each field was parsed by its own schema.
+  const values = checkSettings(settingsSchema.shape, raw) as Settings;
+  const known = [...settingDescriptions.map(({ variable }) => variable), "CHORUS_CONFIG"];
+  // A gateway's are its own business.
+  const isOurs = (name: string): boolean => name.startsWith("CHORUS_") && !name.startsWith("CHORUS_GATEWAY_");
+  return resolveConfig(values, raw, ignoredVariablesOf(sources.env, isOurs, known));
 };
 
 /** --peers and --peers-file say the same thing: the one from the stronger source stands; from one source, both is a mistake. */
@@ -447,37 +304,6 @@ const dropLesserPeerList = (raw: Map<SettingKey, RawValue>): void => {
   if (list === undefined || file === undefined) return;
   if (list.rank === file.rank) throw usageFailure(`${list.source} and ${file.source} exclude each other; give one`);
   raw.delete(list.rank > file.rank ? "peersFile" : "peers");
-};
-
-const ignoredVariablesOf = (env: ConfigSources["env"]): string[] => {
-  const known = [...settingDescriptions.map(({ variable }) => variable), "CHORUS_CONFIG"];
-  return Object.keys(env)
-    .filter((name) => name.startsWith("CHORUS_") && !known.includes(name))
-    .map((name) => `${name}${didYouMean(name, known)}`);
-};
-
-const loadText = (path: string, what: string): string => {
-  try {
-    return readFileSync(path, "latin1");
-  } catch (error) {
-    throw usageFailure(`${what}: ${failureText(error)}`);
-  }
-};
-
-const loadConfigFile = (path: string): Map<string, unknown> => {
-  const content = loadText(path, "--config");
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(content);
-  } catch (error) {
-    throw usageFailure(`file ${path} is not JSON: ${failureText(error)}`);
-  }
-  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed))
-    throw usageFailure(`file ${path}: expected an object such as {"tcp": 5002, "fsync": "always"}`);
-  const known = settingDescriptions.map(({ flag }) => flag);
-  for (const key of Object.keys(parsed))
-    if (!known.includes(key)) throw usageFailure(`file ${path}: unknown setting "${key}"${didYouMean(key, known)}`);
-  return new Map(Object.entries(parsed));
 };
 
 const loadPeersFile = (path: string): readonly ListedPeer[] => {
@@ -490,21 +316,6 @@ const loadPeersFile = (path: string): readonly ListedPeer[] => {
   return parsed.data;
 };
 
-/** What a file holds that only its owner may read. The mode is checked before the content is. */
-const loadPrivateFile = (path: string, flag: string): string => {
-  let mode: number;
-  try {
-    mode = statSync(path).mode;
-  } catch (error) {
-    throw usageFailure(`--${flag}: ${failureText(error)}`);
-  }
-  if ((mode & 0o077) !== 0) {
-    const octal = (mode & 0o777).toString(8).padStart(3, "0");
-    throw usageFailure(`--${flag}: ${path} can be read by others (mode ${octal}); chmod 600 ${path}`);
-  }
-  return loadText(path, `--${flag}`);
-};
-
 const loadSecrets = (path: string): readonly Buffer[] => {
   try {
     return parseSecrets(Buffer.from(loadPrivateFile(path, "secret-file"), "latin1").toString());
@@ -513,24 +324,6 @@ const loadSecrets = (path: string): readonly Buffer[] => {
     throw usageFailure(`--secret-file ${path}: ${error.message} (openssl rand -hex 32 makes a good one)`);
   }
 };
-
-/** One line. Redis's wire is bytes, so the password is too: latin1, as every value here. */
-export const loadPassword = (path: string): string => {
-  const password = loadPrivateFile(path, "password-file").replace(/\r?\n$/, "");
-  if (/[\r\n]/.test(password)) throw usageFailure(`--password-file ${path}: more than one line`);
-  if (password.length < passwordBytesMin || password.length > passwordBytesMax)
-    throw usageFailure(
-      `--password-file ${path}: a password of ${password.length} bytes, expected ${passwordBytesMin} to ${passwordBytesMax}`,
-    );
-  return password;
-};
-
-const loopback = new BlockList();
-loopback.addSubnet("127.0.0.0", 8, "ipv4");
-loopback.addAddress("::1", "ipv6");
-
-export const isLoopback = (address: string): boolean =>
-  address === "localhost" || (isIP(address) !== 0 && loopback.check(address, isIPv6(address) ? "ipv6" : "ipv4"));
 
 const httpPortDefault = 6001;
 
@@ -597,12 +390,7 @@ const resolveConfig = (
     data: [config.dataDirectory, "default"],
     logFormat: [config.logFormat, process.stderr.isTTY ? "default: a terminal" : "default: no terminal"],
   };
-  const report = settingDescriptions.map(({ key, flag }): SettingReport => {
-    const source = raw.get(key)?.source;
-    if (source !== undefined) return { flag, value: valueToText(key, settings[key]), source };
-    const [value, why] = derived[key] ?? [settings[key], "default"];
-    return { flag, value: value === undefined ? "" : valueToText(key, value), source: why };
-  });
+  const report = reportSettings(settingDescriptions, settings, raw, derived);
   return { config: { ...config, parameters: configurationParameters(config, report) }, report, ignoredVariables };
 };
 
@@ -623,32 +411,14 @@ const configurationParameters = (
     if (entry === undefined) continue;
     parameters.set(flag, entry.value);
     if (redisName !== undefined)
-      parameters.set(redisName, sizeKeys.has(key) ? String(config.memoryBytesMax) : entry.value);
+      parameters.set(redisName, key === "maxMemory" ? String(config.memoryBytesMax) : entry.value);
   }
   return parameters;
 };
 
 /** The table `--print-config` prints. */
-export const printedConfig = ({ report, ignoredVariables }: LoadedConfig): string => {
-  const flagWidth = Math.max(...report.map(({ flag }) => flag.length));
-  const valueWidth = Math.min(48, Math.max(...report.map(({ value }) => value.length)));
-  const lines = report.map(
-    ({ flag, value, source }) => `${flag.padEnd(flagWidth)}  ${(value || "-").padEnd(valueWidth)}  ${source}`,
-  );
-  for (const name of ignoredVariables) lines.push(`ignored: environment ${name}`);
-  return `${lines.join("\n")}\n`;
-};
+export const printedConfig = ({ report, ignoredVariables }: LoadedConfig): string =>
+  printedSettings(report, ignoredVariables);
 
 /** The rows of docs/OPERATIONS.md's table. */
-export const configTable = (): string => {
-  const rows = settingDescriptions.map(({ flag, argument, variable, defaultText, summary }) => {
-    const cells = [
-      `\`--${flag}${argument === undefined ? "" : ` ${argument}`}\``,
-      `\`${variable}\``,
-      defaultText,
-      summary,
-    ];
-    return `| ${cells.join(" | ").replaceAll("\n", " ")} |`;
-  });
-  return ["| flag | environment | default | meaning |", "|---|---|---|---|", ...rows].join("\n");
-};
+export const configTable = (): string => settingsTable(settingDescriptions);

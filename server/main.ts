@@ -91,14 +91,14 @@ const peer = program
   );
 if (isAskedFor("peer")) {
   const { addSettingOptions } = await import("./cli/setting-options.ts");
-  addSettingOptions(peer);
+  addSettingOptions(peer, (await import("./config.ts")).settingDescriptions, "CHORUS_CONFIG");
 }
 peer.option("--print-config", "print each value and its source, and exit").action(async () => {
-  const [{ loadConfig, printedConfig }, { typedSettings }] = await Promise.all([
+  const [{ loadConfig, printedConfig, settingDescriptions }, { typedSettings }] = await Promise.all([
     import("./config.ts"),
     import("./cli/setting-options.ts"),
   ]);
-  const loaded = loadConfig({ flags: typedSettings(peer), env: process.env });
+  const loaded = loadConfig({ flags: typedSettings(peer, settingDescriptions), env: process.env });
   if (peer.opts()["printConfig"] === true) process.stdout.write(printedConfig(loaded));
   else await (await import("./cli/peer.ts")).peerCommand(loaded);
 });
@@ -135,15 +135,18 @@ const up = program
   );
 if (isAskedFor("up")) {
   const { addSettingOptions } = await import("./cli/setting-options.ts");
-  addSettingOptions(up, ({ perPeer }) => perPeer !== true);
+  const { settingDescriptions } = await import("./config.ts");
+  const shared = settingDescriptions.filter(({ perPeer }) => perPeer !== true);
+  addSettingOptions(up, shared, "CHORUS_CONFIG");
 }
 up.action(async ({ count, data, tcp, http }: { count: number; data: string; tcp: number; http: number }) => {
-  const [{ runCluster }, { typedSettings }] = await Promise.all([
+  const [{ runCluster }, { typedSettings }, { settingDescriptions }] = await Promise.all([
     import("./cli/cluster/supervisor.ts"),
     import("./cli/setting-options.ts"),
+    import("./config.ts"),
   ]);
   // --data, --tcp and --http mean another thing here; `planCluster` gives each peer its own.
-  const { data: _data, tcp: _tcp, http: _http, ...flags } = typedSettings(up);
+  const { data: _data, tcp: _tcp, http: _http, ...flags } = typedSettings(up, settingDescriptions);
   exitCode = await runCluster({
     count,
     directory: data.length > 1 ? data.replace(/\/+$/, "") : data,

@@ -2,7 +2,7 @@
  * How a peer's process says that it serves, to people and programs: a line on standard output, and, to a parent that
  * opened an IPC channel, a message.
  */
-import { type HostPort, hostPortToText } from "../config.ts";
+import { type HostPort, hostPortToText } from "../settings.ts";
 
 export type PeerMessage =
   | { readonly type: "ready"; readonly tcpPort: number; readonly httpPort: number }

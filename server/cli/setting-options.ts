@@ -1,12 +1,13 @@
 /** The configuration schema as commander options, and what was typed back as setting values. */
 import { type Command, Option } from "commander";
-import { type ConfigSources, type SettingDescription, type SettingKey, settingDescriptions } from "../config.ts";
+import type { SettingDescription, SettingSources } from "../settings.ts";
 
-export const addSettingOptions = (
+export const addSettingOptions = <Key extends string>(
   command: Command,
-  wanted: (setting: SettingDescription) => boolean = () => true,
+  settings: readonly SettingDescription<Key>[],
+  configVariable: string,
 ): void => {
-  for (const { flag, argument, summary, defaultText, repeatable } of settingDescriptions.filter(wanted)) {
+  for (const { flag, argument, summary, defaultText, repeatable } of settings) {
     const text = `${summary} (default: ${defaultText})`;
     if (argument !== undefined) {
       const option = new Option(`--${flag} <${argument}>`, text);
@@ -19,14 +20,18 @@ export const addSettingOptions = (
     }
   }
   command.addOption(
-    new Option("--config <FILE>", 'settings as JSON, such as {"tcp": 5002}; CHORUS_CONFIG does the same'),
+    new Option("--config <FILE>", `settings as JSON, such as {"tcp": 5002}; ${configVariable} does the same`),
   );
 };
 
 /** Only what was typed: commander's own defaults (for `--no-x`) are no wish of anybody. */
-export const typedSettings = (command: Command): ConfigSources["flags"] => {
-  const typed: Partial<Record<SettingKey | "config", unknown>> = {};
-  const keys: readonly (SettingKey | "config")[] = [...settingDescriptions.map(({ key }) => key), "config"];
-  for (const key of keys) if (command.getOptionValueSource(key) === "cli") typed[key] = command.getOptionValue(key);
-  return typed;
+export const typedSettings = <Key extends string>(
+  command: Command,
+  settings: readonly SettingDescription<Key>[],
+): SettingSources<Key>["flags"] => {
+  const typed: Partial<Record<string, unknown>> = {};
+  for (const key of [...settings.map(({ key }) => key), "config"])
+    if (command.getOptionValueSource(key) === "cli") typed[key] = command.getOptionValue(key);
+  // The cast holds: these are the settings' own keys.
+  return typed as SettingSources<Key>["flags"];
 };

@@ -1,5 +1,5 @@
 /** Whom `chorus status` asks: those named, else those of the cluster that runs on this machine. */
-import { type HostPort, parseHostPort } from "../config.ts";
+import { type HostPort, parseHostPort } from "../settings.ts";
 import { loadClusterRecord } from "./cluster/control.ts";
 import { usageFailure } from "./failure.ts";
 

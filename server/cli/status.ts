@@ -4,7 +4,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { statusMsMax } from "../../protocol/limits.ts";
 import { parseStatus, type StatusLink, type StatusReport } from "../../protocol/status.ts";
-import { type HostPort, hostPortToText } from "../config.ts";
+import { type HostPort, hostPortToText } from "../settings.ts";
 import { failureText } from "./failure.ts";
 import { httpGet } from "./http-get.ts";
 import { bytesToText, countToText, durationToText } from "./sizes.ts";

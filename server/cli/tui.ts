@@ -4,7 +4,7 @@
  */
 import { statusMsMax } from "../../protocol/limits.ts";
 import { parseStatus } from "../../protocol/status.ts";
-import { type HostPort, hostPortToText, loadPassword, parseHostPort } from "../config.ts";
+import { type HostPort, hostPortToText, loadPassword, parseHostPort } from "../settings.ts";
 import { loadClusterRecord } from "./cluster/control.ts";
 import { CommandFailure, failureText, usageFailure } from "./failure.ts";
 import { httpGet } from "./http-get.ts";

@@ -7,13 +7,12 @@ import { parseSize, sizeToText } from "../../server/cli/sizes.ts";
 import {
   type ConfigSources,
   configTable,
-  isLoopback,
   loadConfig,
   type PeerConfig,
-  parseHostPort,
   printedConfig,
   settingDescriptions,
 } from "../../server/config.ts";
+import { isLoopback, parseHostPort } from "../../server/settings.ts";
 import { tempDirectory } from "../support/processes.ts";
 
 type Flags = ConfigSources["flags"];

@@ -7,7 +7,7 @@ import { createServer } from "node:http";
 import { Command } from "commander";
 import { runPeerProcess } from "../../server/cli/peer.ts";
 import { addSettingOptions, typedSettings } from "../../server/cli/setting-options.ts";
-import { loadConfig } from "../../server/config.ts";
+import { loadConfig, settingDescriptions } from "../../server/config.ts";
 import type { RunPeer } from "../../server/running-peer.ts";
 
 const trouble = process.env["CHORUS_FAKE"] ?? "";
@@ -39,6 +39,6 @@ const runPeer: RunPeer = (config) =>
   });
 
 const command = new Command("peer");
-addSettingOptions(command);
+addSettingOptions(command, settingDescriptions, "CHORUS_CONFIG");
 command.parse(process.argv.slice(process.argv[2] === "peer" ? 3 : 2), { from: "user" });
-await runPeerProcess(loadConfig({ flags: typedSettings(command), env: process.env }), runPeer);
+await runPeerProcess(loadConfig({ flags: typedSettings(command, settingDescriptions), env: process.env }), runPeer);

@@ -6,7 +6,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync } from "node
 import { createServer } from "node:net";
 import { totalmem } from "node:os";
 import { dirname, join } from "node:path";
-import { type ConfigSources, hostPortToText, loadConfig, type PeerConfig, settingDescriptions } from "../../config.ts";
+import { type ConfigSources, loadConfig, type PeerConfig, settingDescriptions } from "../../config.ts";
+import { hostPortToText } from "../../settings.ts";
 import { CommandFailure, failureText, usageFailure } from "../failure.ts";
 
 export interface ClusterOptions {

@@ -7,7 +7,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { clusterStopMsMax, statusMsMax } from "../../../protocol/limits.ts";
 import { parseStatus } from "../../../protocol/status.ts";
-import { hostPortToText } from "../../config.ts";
+import { hostPortToText } from "../../settings.ts";
 import { CommandFailure, failureText } from "../failure.ts";
 import { httpGet } from "../http-get.ts";
 import { onStopSignals } from "../signals.ts";

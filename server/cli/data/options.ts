@@ -1,6 +1,6 @@
 /** What all data commands understand: whom to ask, with which password, and what a failure means for a script. */
 import { ChorusError, type Client, type ClientState, connect } from "../../../protocol/client.ts";
-import { loadPassword } from "../../config.ts";
+import { loadPassword } from "../../settings.ts";
 import { loadClusterRecord } from "../cluster/control.ts";
 import { CommandFailure, usageFailure } from "../failure.ts";
 
