@@ -602,6 +602,17 @@ const cells: readonly Mutant[] = [
         replace: "state.frame.incr(stamp, key, own.first, step,",
       },
       {
+        file: replica("keyspace"),
+        find: "state.frame.incr(stamp, key, first, sum, 0);",
+        replace: "state.frame.incr(stamp, key, first, step, 0);",
+      },
+      {
+        file: replica("merge"),
+        find: "map.putSole(ref, origin, ops.actorFirst, ops.seq, ops.sum, false);",
+        replace:
+          "map.putSole(ref, origin, ops.actorFirst, ops.seq, (isNew ? 0 : map.soleSumAt(ref)) + ops.sum, false);",
+      },
+      {
         file: replica("merge"),
         find: "    mine.sum = ops.sum;\n",
         replace:
@@ -609,6 +620,20 @@ const cells: readonly Mutant[] = [
       },
     ],
   },
+  core(
+    "sole-any-actor",
+    "a counter of one total takes another origin's for a newer state of it",
+    "cell-map",
+    "this.isSole(ref) && this.#word(ref, originWord) === origin &&",
+    "this.isSole(ref) &&",
+  ),
+  core(
+    "sole-lost-base",
+    "a SET over a counter of one total forgets the total",
+    "cell-map",
+    'typeof held === "number" ? [this.#soleTotal(ref)] : [];',
+    "[];",
+  ),
   core(
     "observed-list-only",
     "a SET or DEL observes only the totals it lists, not all that its context covers",

@@ -29,10 +29,13 @@ export interface Total {
   sum: Sum;
   /** That of the base it was made on; 0 for none. */
   expiresAtMs: number;
-  /** Local only, for own actors: the base this actor was opened on. A mismatch means a new actor. */
+  /** Local only, for own actors: the base this actor was opened on, `noBaseOrigin` for none. A mismatch means a new actor. */
   onOrigin: number;
   onSeq: number;
 }
+
+/** `onOrigin` of an actor opened where there was no base; its `onSeq` is 0. Totals that came from elsewhere have -1. */
+export const noBaseOrigin = -2;
 
 /** What stands in the map's value column of a key that has been counted. */
 export class CounterCell {

@@ -12,13 +12,14 @@ import type { CellRef } from "./cell-map.ts";
 import {
   addSums,
   CounterCell,
+  findTotal,
   int64Max,
   int64Min,
   isExpired,
+  noBaseOrigin,
   normalSum,
   type Observed,
   parseInteger,
-  type Total,
   unobservedSum,
 } from "./counter.ts";
 import { stampToMs } from "./hybrid-clock.ts";
@@ -232,11 +233,16 @@ export class ReplicaKeyspace {
     // Liveness is judged by the op's own stamp, so that every peer that replays it agrees with its actor.
     const ms = stampToMs(stamp);
     let ref = map.locate(key);
-    let baseOrigin = -2;
+    const step: Sum = typeof delta === "bigint" ? normalSum(delta) : delta;
+    if (ref < 0 || map.isSole(ref)) {
+      const value = this.#incrementSole(ref, key, step, stamp);
+      if (value !== undefined) return { ok: true, value };
+    }
+    let baseOrigin = noBaseOrigin;
     let baseSeq = 0;
     let expiresAtMs = 0;
     let current: Sum = 0;
-    let own: Total | undefined;
+    let ownFirst: number | undefined;
     if (ref >= 0) {
       const held = map.heldAt(ref);
       const base = held instanceof CounterCell ? held.base : held;
@@ -261,17 +267,17 @@ export class ReplicaKeyspace {
             total.onSeq === baseSeq &&
             total.expiresAtMs === expiresAtMs
           ) {
-            own = total;
+            ownFirst = total.first;
           }
         }
       }
     }
-    const step: Sum = typeof delta === "bigint" ? normalSum(delta) : delta;
     const result = addSums(current, step);
     if (typeof result === "bigint" && (result > int64Max || result < int64Min)) return { ok: false, error: "overflow" };
     const seq = state.nextSeq();
     if (ref < 0) ref = map.insert(key);
     const counter = map.counterAt(ref);
+    let own = ownFirst === undefined ? undefined : findTotal(counter.totals, state.self, ownFirst);
     if (own === undefined) {
       own = { origin: state.self, first: seq, seq, sum: step, expiresAtMs, onOrigin: baseOrigin, onSeq: baseSeq };
       counter.totals.push(own);
@@ -282,8 +288,26 @@ export class ReplicaKeyspace {
       own.sum = addSums(own.sum, step);
     }
     state.frame.incr(stamp, key, own.first, own.sum, expiresAtMs);
+    map.simplify(ref);
     map.refresh(ref);
     setAt(state.vv, state.self, seq);
     return { ok: true, value: result };
+  }
+
+  /** Most increments: the key is new, or a counter that this run alone made. Undefined: nothing was done, it is not that. */
+  #incrementSole(found: CellRef, key: string, step: Sum, stamp: Stamp): number | undefined {
+    const state = this.#state;
+    const { map } = state;
+    const opened = found < 0 ? undefined : map.soleOpenedBy(found, state.self);
+    if (typeof step !== "number" || (found >= 0 && opened === undefined)) return undefined;
+    const sum = found < 0 ? step : map.soleSumAt(found) + step;
+    if (!Number.isSafeInteger(sum)) return undefined;
+    const seq = state.nextSeq();
+    invariant(found < 0 || map.soleSeqAt(found) < seq, "an actor's seq only grows");
+    const first = opened ?? seq;
+    map.putSole(found < 0 ? map.insert(key) : found, state.self, first, seq, sum, true);
+    state.frame.incr(stamp, key, first, sum, 0);
+    setAt(state.vv, state.self, seq);
+    return sum;
   }
 }

@@ -37,7 +37,12 @@ export const applyFrame = (
 const applyTotal = (state: ReplicaState, origin: number, ops: FrameOps): void => {
   const { map } = state;
   let ref = map.locate(ops.key);
-  if (ref < 0) ref = map.insert(ops.key);
+  const isNew = ref < 0;
+  if (isNew) ref = map.insert(ops.key);
+  if (typeof ops.sum === "number" && ops.expiresAtMs === 0 && (isNew || map.isSoleOf(ref, origin, ops.actorFirst))) {
+    if (isNew || ops.seq > map.soleSeqAt(ref)) map.putSole(ref, origin, ops.actorFirst, ops.seq, ops.sum, false);
+    return;
+  }
   const counter = map.counterAt(ref);
   const mine = findTotal(counter.totals, origin, ops.actorFirst);
   if (mine === undefined) {
@@ -49,6 +54,7 @@ const applyTotal = (state: ReplicaState, origin: number, ops: FrameOps): void =>
     mine.sum = ops.sum;
     mine.expiresAtMs = ops.expiresAtMs;
   }
+  map.simplify(ref);
   map.refresh(ref);
 };
 
@@ -108,16 +114,15 @@ const dropCoveredTotals = (
   context: ReadonlyVersionVector,
 ): void => {
   if (!state.map.isCounter(ref)) return;
-  const held = state.map.heldAt(ref);
-  if (!(held instanceof CounterCell) || held.totals.length === 0) return;
-  const kept = held.totals.filter((total) => {
+  const counter = state.map.counterAt(ref);
+  const kept = counter.totals.filter((total) => {
     const known = total.origin === origin ? total.seq < seq : total.seq <= at(context, total.origin);
-    return !known || findObserved(held.observed, total.origin, total.first) !== undefined;
+    return !known || findObserved(counter.observed, total.origin, total.first) !== undefined;
   });
-  if (kept.length === held.totals.length) return;
-  state.count("coveredByContext", held.totals.length - kept.length);
-  state.map.countTotals(held.totals.length, kept.length);
-  held.totals = kept;
+  if (kept.length === counter.totals.length) return;
+  state.count("coveredByContext", counter.totals.length - kept.length);
+  state.map.countTotals(counter.totals.length, kept.length);
+  counter.totals = kept;
   state.map.simplify(ref);
   state.map.refresh(ref);
 };
@@ -185,19 +190,19 @@ export const dropCovered = (
   }
   const held = map.heldAt(ref);
   if (held instanceof CounterCell) {
-    const before = held.totals.length;
-    held.totals = held.totals.filter(
+    const kept = held.totals.filter(
       (total) =>
         !has(senderVv, total.origin, total.seq) ||
         (theirs !== undefined && findTotal(theirs.totals, total.origin, total.first) !== undefined),
     );
-    dropped += before - held.totals.length;
-    map.countTotals(before, held.totals.length);
-    if (held.base === undefined && held.totals.length === 0) {
+    dropped += held.totals.length - kept.length;
+    if (held.base === undefined && kept.length === 0) {
       map.remove(ref);
       return dropped;
     }
-    if (before !== held.totals.length) {
+    if (held.totals.length !== kept.length) {
+      map.countTotals(held.totals.length, kept.length);
+      map.counterAt(ref).totals = kept;
       map.simplify(ref);
       map.refresh(ref);
     }
@@ -272,6 +277,7 @@ export const mergeTransferredCell = (
     if (mergeTotal(counter, total)) changed = true;
     map.countTotals(before, counter.totals.length);
   }
+  if (theirs.totals.length > 0 && ref >= 0) map.simplify(ref);
   if (changed) map.refresh(ref);
 };
 
@@ -329,6 +335,7 @@ export const repairCell = (state: ReplicaState, key: string, theirs: Cell): bool
     if (mergeTotal(counter, total)) changed = true;
     map.countTotals(before, counter.totals.length);
   }
+  map.simplify(ref);
   if (changed) map.refresh(ref);
   return changed;
 };

@@ -60,6 +60,8 @@ const purgeCell = (state: ReplicaState, map: CellMap, ref: CellRef): boolean => 
   const { purgeable } = state;
   const stable = (origin: number, seq: number): boolean => seq <= at(purgeable, origin);
   const horizonMs = map.horizonMs;
+  // Its one total is on no base that could have seen it, and does not expire: it is a candidate again when that changes.
+  if (map.isSole(ref)) return false;
   const held = map.heldAt(ref);
   const base = map.baseAt(ref);
   const baseStable = base !== undefined && stable(map.originAt(ref), map.seqAt(ref));

@@ -11,7 +11,7 @@ import { dropCovered } from "../../server/replica/merge.ts";
 import { Purger } from "../../server/replica/purge.ts";
 import type { ReplicaState } from "../../server/replica/state.ts";
 import { equal } from "../../server/replica/version-vector.ts";
-import { apply, newState, runHistory, steps } from "./history.ts";
+import { apply, keys, newState, runHistory, shown, steps } from "./history.ts";
 
 /** The same cells loaded into a fresh map: what every count should be. */
 const recount = (state: ReplicaState): CellMap => {
@@ -72,6 +72,47 @@ test("counts, bytes and digest equal a recount after frames, purges, dropped par
     { numRuns: 300 },
   );
 });
+
+test("the short form of a counter changes nothing that is seen", () => {
+  fc.assert(
+    fc.property(steps, fc.array(fc.nat(1000), { maxLength: 40 }), (script, choices) => {
+      const history = runHistory(script);
+      const short = newState("reader");
+      const long = newState("reader");
+      for (const index of choices) {
+        applyNext(short, history.frames, index);
+        applyNext(long, history.frames, index);
+        lengthenAll(long.map);
+        assert.deepEqual(cellsOf(long.map), cellsOf(short.map));
+        assert.equal(long.map.digest.text, short.map.digest.text);
+        assert.deepEqual(shown(long, history.endMs), shown(short, history.endMs));
+      }
+      dropAll(short);
+      dropAll(long);
+      assert.deepEqual(cellsOf(long.map), cellsOf(short.map));
+    }),
+    { numRuns: 200 },
+  );
+});
+
+const lengthenAll = (map: CellMap): void => {
+  for (const key of keys) {
+    const ref = map.locate(key);
+    if (ref >= 0 && map.isCounter(ref)) map.counterAt(ref);
+  }
+};
+
+const cellsOf = (map: CellMap): unknown[] =>
+  keys.map((key) => {
+    const ref = map.locate(key);
+    return ref < 0 ? undefined : map.cellAt(ref);
+  });
+
+/** As a transfer does from a peer that knows all this, and has none of it but one key. */
+const dropAll = (state: ReplicaState): void => {
+  const ref = state.map.locate("k");
+  if (ref >= 0) dropCovered(state, ref, undefined, state.vv);
+};
 
 /** One frame more, from `index` on the first that may go and is new. */
 const applyNext = (state: ReplicaState, frames: readonly Uint8Array[], index: number): void => {
