@@ -1,9 +1,8 @@
 /**
  * The map: what this peer holds per key, in 1,024 shards by key hash.
  *
- * A table per shard leads from a key to its slot (slot-table.ts), and the cell's numbers lie in a typed array by slot: about a third of what an object per cell costs, and
- * nothing for the garbage collector to walk. A key keeps its slot as long as it stays, which makes a slot number a
- * SCAN cursor that misses nothing.
+ * A key keeps its slot in its shard (shard.ts) as long as it stays, which makes a slot number a SCAN cursor that misses
+ * nothing.
  *
  * The map also keeps, in O(1) per write: the digest over live cells, the count of live keys, tombstones and bytes, which
  * cells are dirty (not in the checkpoint as they are), which keys left that the checkpoint may still have, and which cells
@@ -18,165 +17,38 @@ import { bucketOf, Digest } from "./digest.ts";
 import { hashLanes, hashText, hashTotal, lanes, mix } from "./hash.ts";
 import { invariant } from "./invariant.ts";
 import type { OriginTable } from "./origins.ts";
-import { keyHashSeed, SlotTable } from "./slot-table.ts";
+import {
+  candidateFlag,
+  countedFlags,
+  counterFlag,
+  deadFlag,
+  dirtyFlag,
+  flagsMask,
+  flagsWord,
+  hash1Word,
+  hash2Word,
+  lengthShift,
+  liveFlag,
+  openFlag,
+  originWord,
+  pageMask,
+  realsPerSlot,
+  Shard,
+  seqReal,
+  soleFlag,
+  wordsPerSlot,
+} from "./shard.ts";
+import { keyHashSeed } from "./slot-table.ts";
 
 export const shardCount = 1024;
 const shardBits = 10;
 const shardMask = shardCount - 1;
-const slotsInitial = 8;
-
-/**
- * string: live base. null: tombstone. CounterCell: counted. number: counted in the short form. undefined: the slot is free.
- *
- * The short form is of what nearly every counter is: one total, without an expiry, on no base. The columns that speak of the
- * base speak of the total then (`stamp` its sum, `seq`, `origin`), and what is held is its actor's first seq. Profiled: the
- * four objects of a CounterCell, each a cache miss, were a third of an INCR. Nothing outside this file sees the form: reads
- * get a CounterCell made for them, and counterAt() makes it one for good.
- */
-type Held = string | null | CounterCell | number | undefined;
-
-const dirtyFlag = 1;
-const candidateFlag = 2;
-const liveFlag = 4;
-const deadFlag = 8;
-/** What is held is a CounterCell. */
-const counterFlag = 16;
-/** A counter in the short form. */
-const soleFlag = 32;
-const countedFlags = counterFlag | soleFlag;
-/** Of the short form: this run opened the actor, so its next increment continues it. */
-const openFlag = 64;
-const flagsMask = 127;
-/** Above the flags: the length of a plain value, so that replacing it need not look at it. 25 bits. */
-const lengthShift = 7;
 
 /** The expiry horizon moves in steps of this many ms, so that peers meet at equal ones. */
 export const horizonStepMs = 10_000;
 
 /** Bytes a key costs beside its own and its value's characters: measured with 1 M keys of 16 and 64 bytes. */
 const cellOverheadBytes = 120;
-
-/**
- * One record of 32 bytes a slot, in one buffer: a write touches one cache line of it, where a column per part would touch
- * five. Profiled: with 100,000 keys and three peers on two cores the misses of separate columns cost about a fifth of a SET.
- *
- *     f64 stamp | f64 seq | u32 hash lane 1 | u32 hash lane 2 | u32 origin | u32 flags, value length
- */
-const realsPerSlot = 4;
-const wordsPerSlot = 8;
-const seqReal = 1;
-const hash1Word = 4;
-const hash2Word = 5;
-const originWord = 6;
-const flagsWord = 7;
-
-/** Pages are never copied once whole: growing arrays left as much garbage outside the heap as they held. */
-const pageBits = 8;
-const pageSlots = 1 << pageBits;
-const pageMask = pageSlots - 1;
-
-class Page {
-  readonly reals: Float64Array;
-  readonly words: Uint32Array;
-
-  constructor(slots: number) {
-    this.reals = new Float64Array(slots * realsPerSlot);
-    this.words = new Uint32Array(this.reals.buffer);
-  }
-}
-
-class Shard {
-  readonly slots = new SlotTable();
-  /** Key and held side by side: whoever looks at the one nearly always looks at the other. */
-  readonly pairs: (string | Held)[] = [];
-  capacity = 0;
-  readonly pages: Page[] = [];
-  /** Only once a key of this shard has an expiry. */
-  expiries: Float64Array | undefined;
-  /** The horizon step a slot is registered for, so that a key refreshed often is listed once per step. */
-  expirySteps: Uint32Array | undefined;
-  readonly free: number[] = [];
-  used = 0;
-  /** How many slots carry the dirty flag. Found again by a walk over the flags: a list would cost 8 bytes a write. */
-  dirtyCount = 0;
-  /** Keys that left since a checkpoint last took them. */
-  dropped: string[] = [];
-
-  key(slot: number): string {
-    return this.pairs[slot * 2] as string;
-  }
-
-  held(slot: number): Held {
-    return this.pairs[slot * 2 + 1];
-  }
-
-  /** Puts `held` in place, and into the record what it is. */
-  hold(slot: number, held: Held): void {
-    this.pairs[slot * 2 + 1] = held;
-    const { words } = this.page(slot);
-    const word = (slot & pageMask) * wordsPerSlot + flagsWord;
-    const flags = (words[word] as number) & flagsMask & ~(countedFlags | openFlag);
-    words[word] =
-      flags | (held instanceof CounterCell ? counterFlag : typeof held === "string" ? held.length << lengthShift : 0);
-  }
-
-  flags(slot: number): number {
-    return (this.page(slot).words[(slot & pageMask) * wordsPerSlot + flagsWord] as number) & flagsMask;
-  }
-
-  setFlags(slot: number, flags: number): void {
-    const { words } = this.page(slot);
-    const word = (slot & pageMask) * wordsPerSlot + flagsWord;
-    words[word] = ((words[word] as number) & ~flagsMask) | flags;
-  }
-
-  page(slot: number): Page {
-    return this.pages[slot >>> pageBits] as Page;
-  }
-
-  allocate(): number {
-    const reused = this.free.pop();
-    if (reused !== undefined) return reused;
-    if (this.used === this.capacity) this.#grow();
-    return this.used++;
-  }
-
-  #grow(): void {
-    const [first] = this.pages;
-    if (first !== undefined && this.capacity < pageSlots) {
-      // The first page doubles until it is whole, so that a small map stays small.
-      const page = new Page(this.capacity * 2);
-      page.reals.set(first.reals);
-      this.pages[0] = page;
-      this.capacity *= 2;
-    } else {
-      const slots = first === undefined ? slotsInitial : pageSlots;
-      this.pages.push(new Page(slots));
-      this.capacity += slots;
-    }
-    if (this.expiries !== undefined && this.expirySteps !== undefined) {
-      const expiries = new Float64Array(this.capacity);
-      expiries.set(this.expiries);
-      this.expiries = expiries;
-      const steps = new Uint32Array(this.capacity);
-      steps.set(this.expirySteps);
-      this.expirySteps = steps;
-    }
-  }
-
-  expiryOf(slot: number): number {
-    return this.expiries === undefined ? 0 : (this.expiries[slot] as number);
-  }
-
-  setExpiry(slot: number, expiresAtMs: number): void {
-    if (this.expiries === undefined) {
-      if (expiresAtMs === 0) return;
-      this.expiries = new Float64Array(this.capacity);
-      this.expirySteps = new Uint32Array(this.capacity);
-    }
-    this.expiries[slot] = expiresAtMs;
-  }
-}
 
 /** Stands for every shard that never held a cell, so that a small map costs no 1,024 sets of columns. Never written to. */
 const emptyShard = new Shard();
