@@ -80,7 +80,7 @@ export interface ReadOptions<A extends As> extends CallOptions {
   readonly as?: A;
 }
 
-/** At most one of `ex`, `px`, `exAt`, `pxAt`, `keepTtl`; at most one of `nx`, `xx`. */
+/** At most one of `ex`, `px`, `exAt`, `pxAt`, `keepTtl`; at most one of `nx`, `xx`, `ifVersion`. */
 export interface SetOptions extends CallOptions {
   /** Expires in so many seconds. */
   readonly ex?: number;
@@ -96,6 +96,17 @@ export interface SetOptions extends CallOptions {
   readonly nx?: boolean;
   /** Only if there is such a key. */
   readonly xx?: boolean;
+  /** Only if the key still has this version, as far as this peer sees; see `versioned`. */
+  readonly ifVersion?: string;
+}
+
+/** What a key shows at one moment. */
+export interface Versioned<A extends As> {
+  readonly value: Given<A>;
+  /** Changes with the key, and is equal at every peer that shows it so. To be compared and given back, not looked into. */
+  readonly version: string;
+  /** Unix ms; undefined: it does not expire. */
+  readonly expiresAtMs: number | undefined;
 }
 
 export interface IncrOptions extends CallOptions {
@@ -230,7 +241,29 @@ export class Client {
   }
 
   /**
-   * Writes the whole value. True, or false when `nx` or `xx` did not hold.
+   * The value with its version, for a change that must not overwrite somebody else's: `ifVersion` of `set` and `delete`. One
+   * peer judges it by what it sees, so two changes at two peers may both pass; then the later one wins, the other is kept as
+   * a conflict.
+   *
+   * @example
+   * await kv.set("page", "draft");
+   * const seen = await kv.versioned("page");
+   * assert.equal(await kv.set("page", "mine", { ifVersion: seen?.version ?? "" }), true);
+   * assert.equal(await kv.set("page", "yours", { ifVersion: seen?.version ?? "" }), false);
+   */
+  async versioned<A extends As = "text">(key: Bytes, options: ReadOptions<A> = {}): Promise<Versioned<A> | null> {
+    const reply = await this.#ask(["VERSION", key, "WITHVALUE"], options);
+    if (reply === null) return null;
+    if (!isList(reply)) throw strange("VERSION");
+    const [version, value, expiresAtMs] = reply;
+    if (typeof version !== "string" || value === undefined || typeof expiresAtMs !== "number") throw strange("VERSION");
+    const given = bytesOf("VERSION", value, asOf(options));
+    if (given === null) throw strange("VERSION");
+    return { value: given, version, expiresAtMs: expiresAtMs < 0 ? undefined : expiresAtMs };
+  }
+
+  /**
+   * Writes the whole value. True, or false when `nx`, `xx` or `ifVersion` did not hold.
    *
    * With `get: true` it resolves with the value before it instead, null when there was none.
    *
@@ -250,13 +283,17 @@ export class Client {
     value: Bytes,
     options: SetOptions & ReadOptions<A> & { readonly get?: boolean } = {},
   ): Promise<boolean | Given<A> | null> {
-    const { nx, xx, keepTtl, get }: SetOptions & { readonly get?: boolean } = options;
+    const { nx, xx, ifVersion, keepTtl, get }: SetOptions & { readonly get?: boolean } = options;
     if (nx === true && xx === true) throw refused("BAD_ARGUMENT", "nx and xx exclude each other");
     const expiry = expiryWords(options);
     if (expiry.length > 0 && keepTtl === true)
       throw refused("BAD_ARGUMENT", "keepTtl and an expiry exclude each other");
+    if (ifVersion !== undefined && (nx === true || xx === true)) {
+      throw refused("BAD_ARGUMENT", "ifVersion, nx and xx exclude each other");
+    }
     const words = ["SET", key, value, ...expiry];
     if (keepTtl === true) words.push("KEEPTTL");
+    if (ifVersion !== undefined) words.push("IFVERSION", ifVersion);
     if (nx === true) words.push("NX");
     if (xx === true) words.push("XX");
     if (get === true) words.push("GET");
@@ -266,14 +303,23 @@ export class Client {
 
   /**
    * Deletes a key, or several. Resolves with how many of them were there. Sent again after a failover it finds them gone,
-   * and then counts fewer than it deleted.
+   * and then counts fewer than it deleted. With `ifVersion` a single key, if it has still this version (see `versioned`); that
+   * is not sent twice.
    *
    * @example
    * await kv.mset({ "tmp:1": "a", "tmp:2": "b" });
    * assert.equal(await kv.delete(["tmp:1", "tmp:2", "tmp:3"]), 2);
    */
-  async delete(keys: Bytes | readonly Bytes[], options: CallOptions = {}): Promise<number> {
+  async delete(
+    keys: Bytes | readonly Bytes[],
+    options: CallOptions & { readonly ifVersion?: string } = {},
+  ): Promise<number> {
     const list = isOne(keys) ? [keys] : keys;
+    const { ifVersion } = options;
+    if (ifVersion !== undefined) {
+      if (list.length !== 1) throw refused("BAD_ARGUMENT", "ifVersion is about one key");
+      return numberOf("DELEX", await this.#ask(["DELEX", ...list, "IFVERSION", ifVersion], options));
+    }
     return list.length === 0 ? 0 : numberOf("DEL", await this.#ask(["DEL", ...list], options));
   }
 

@@ -397,6 +397,15 @@ const generic = define("generic", {
     complexity: "O(N) where N is the number of keys",
     arguments: [many(key())],
   },
+  version: {
+    arity: -2,
+    flags: readFast,
+    keys: oneKey,
+    summary:
+      "A text that changes with the key and is equal at every peer that shows it so; nil when there is none. WITHVALUE: version, value and expiry (unix ms, or -1) at one moment.",
+    meaning: "reads-local",
+    arguments: [key(), optional(word("WITHVALUE"))],
+  },
   type: {
     arity: 2,
     flags: readFast,
@@ -597,13 +606,14 @@ const strings = define("string", {
     arity: -3,
     flags: growing,
     keys: oneKey,
-    summary: "Sets a value, with or without an expiry. NX and XX judge only what this peer sees: no lock across peers.",
+    summary:
+      "Sets a value, with or without an expiry. NX, XX and IFVERSION judge only what this peer sees: no lock across peers. WITHVERSION answers the new version instead of OK.",
     meaning: "last-writer-wins",
     arguments: [
       key(),
       text("value"),
-      optional(oneOf("condition", word("NX"), word("XX"))),
-      optional(word("GET")),
+      optional(oneOf("condition", word("NX"), word("XX"), after("IFVERSION", text("version")))),
+      optional(oneOf("answer", word("GET"), word("WITHVERSION"))),
       optional(oneOf("expiration", ...expirations, word("KEEPTTL"))),
     ],
   },
@@ -630,6 +640,14 @@ const strings = define("string", {
     summary: "Answers the value and deletes the key. Two peers may both hand out the same value.",
     meaning: "last-writer-wins",
     arguments: [key()],
+  },
+  delex: {
+    arity: -2,
+    flags: writeFast,
+    keys: oneKey,
+    summary: "Deletes the key, if it has still this VERSION. Answers 1, or 0 when nothing was deleted.",
+    meaning: "local-condition",
+    arguments: [key(), optional(after("IFVERSION", text("version")))],
   },
   getex: {
     arity: -2,

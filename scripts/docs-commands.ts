@@ -47,8 +47,10 @@ const differences = `## What differs from Redis
 - One database, one user (\`default\`), and only strings as values. Lists, scripts, subscriptions and Redis's own
   replication (\`SYNC\`, \`REPLICAOF\`) are unknown commands.
 - \`DELETE\` is \`DEL\`, for people. \`PEERS\`, \`CONFLICTS\`, \`TRACE\`, \`DIGEST\`, \`DIFF\` and \`HELP\` are ours.
+- \`VERSION\`, \`SET ... IFVERSION\` and \`DELEX\` are for writers that must not overwrite what they have not seen. \`DELEX\` is
+  a command of its own because \`DEL\` takes any word for a key; Redis 8.4 has it with conditions on the value.
 - \`WAIT\` counts peers that have the writes on disk, not in memory. The number may include any peer: there are no replicas.
-- \`NX\`, \`XX\`, \`SETNX\`, \`MSETNX\`, \`RENAMENX\`, \`WATCH\` judge what this peer sees. They are no locks across peers.
+- \`NX\`, \`XX\`, \`IFVERSION\`, \`SETNX\`, \`MSETNX\`, \`RENAMENX\`, \`WATCH\` judge what this peer sees. They are no locks across peers.
 - A change of expiry writes the value again: over a concurrent new value of another peer, the later one of the two wins.
 - A key has at most ${keyBytesMax / 1024} KiB, a value ${mebibytes(valueBytesMax)}, one EXEC (and one MSET) writes at most ${mebibytes(execBytesMax)}; a larger one is refused
   before any of it is applied (\`EXECABORT\`). An expiry beyond 2^53 - 1 ms is refused.

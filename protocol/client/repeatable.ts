@@ -54,11 +54,11 @@ const statefulCommands = new Set([
 
 const setExpiries = new Set(["EX", "PX", "EXAT", "PXAT"]);
 
-/** True when nothing but an expiry stands behind the value. */
+/** True when nothing but an expiry, or what is to be answered, stands behind the value. */
 const isPlainSet = (options: readonly string[]): boolean => {
   for (let at = 0; at < options.length; at++) {
     const option = options[at]?.toUpperCase() ?? "";
-    if (option === "KEEPTTL") continue;
+    if (option === "KEEPTTL" || option === "WITHVERSION") continue;
     if (!setExpiries.has(option)) return false;
     at += 1;
   }

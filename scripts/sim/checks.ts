@@ -50,6 +50,12 @@ const checkKey = (peer: SimPeer, key: string, when: string): void => {
     const wanted = world.history.visible(key, peer.vv, ms);
     if (shown !== wanted) violate(`${when}: ${peer.name} shows ${key} = ${shown}, its vector says ${wanted}`);
     if (keyspace.has(key) !== (shown !== undefined)) violate(`${when}: ${peer.name} has and has not ${key}`);
+    const version = keyspace.version(key);
+    if ((version === undefined) !== (shown === undefined)) violate(`${when}: ${peer.name} shows ${key} at ${version}`);
+    if (version === undefined || shown === undefined) return;
+    const before = world.shownByVersion.get(`${key} ${version}`);
+    if (before === undefined) world.shownByVersion.set(`${key} ${version}`, shown);
+    else if (before !== shown) violate(`${when}: ${peer.name} shows ${key} = ${shown} at ${version}, before ${before}`);
   };
   show(horizonMs);
   if (world.params.hasExpiry && peer.wallMs > horizonMs) show(peer.wallMs);
@@ -84,6 +90,20 @@ export const checkHolding = (peer: SimPeer): void => {
     violate(`${peer.name} counts ${counted} peers that hold its write ${seq} on disk, ${holding} do`);
 };
 
+/** Where maps are equal, so is the version of every key: a condition on one means the same at both. */
+const compareVersions = (a: SimPeer, b: SimPeer, nowMs: number, cover: (name: string) => void): void => {
+  const [ofA, ofB] = [a.replica?.keyspace, b.replica?.keyspace];
+  if (ofA === undefined || ofB === undefined) return;
+  ofA.begin(nowMs);
+  ofB.begin(nowMs);
+  for (const key of a.world.params.keys) {
+    const [versionA, versionB] = [ofA.version(key), ofB.version(key)];
+    if (versionA !== versionB)
+      violate(`${key} has version ${versionA} at ${a.name} and ${versionB} at ${b.name}, at equal vectors`);
+    if (versionA?.includes("/")) cover("counterVersionsCompared");
+  }
+};
+
 /** Equal vectors and equal settled horizons imply equal digests. */
 export const compareDigests = (peers: readonly SimPeer[], cover: (name: string) => void): void => {
   for (const a of peers) {
@@ -98,6 +118,7 @@ export const compareDigests = (peers: readonly SimPeer[], cover: (name: string) 
         continue;
       cover("digestsCompared");
       if (mapA.digest.text !== mapB.digest.text) violate(`digests of ${a.name} and ${b.name} differ at equal vectors`);
+      compareVersions(a, b, mapA.horizonMs, cover);
     }
   }
 };

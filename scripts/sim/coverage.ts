@@ -70,6 +70,7 @@ export const mustHappen: readonly string[] = [
   "purgedExpired",
   "purgedMidRun",
   "digestsCompared",
+  "counterVersionsCompared",
   "holdersChecked",
   "comparisons",
 ];

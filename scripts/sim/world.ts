@@ -28,6 +28,8 @@ export class World {
   readonly history = new History();
   readonly coverage: Coverage = {};
   readonly comparisons: Comparison[] = [];
+  /** What a version of a key showed, wherever it was seen first. */
+  readonly shownByVersion = new Map<string, string>();
   readonly trace: ((line: string) => void) | undefined;
   nowMs = startMs;
   step = 0;

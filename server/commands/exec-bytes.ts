@@ -104,6 +104,7 @@ export const writeBounds: ReadonlyMap<string, Bound> = new Map<string, Bound>([
     },
   ],
   ["getdel", deletes],
+  ["delex", (sizes, words) => sizes.delete(word(words, 1))],
   ["del", deletes],
   ["delete", deletes],
   ["unlink", deletes],

@@ -38,6 +38,28 @@ const type: Handler = (session, words, context) => {
   session.reply.simple(context.keyspace.has(words[1]) ? "string" : "none");
 };
 
+const version: Handler = (session, words, context) => {
+  const { keyspace } = context;
+  const [, key] = words;
+  const withValue = words.length > 2;
+  if (withValue && (words.length > 3 || words[2].toUpperCase() !== "WITHVALUE")) {
+    session.reply.error(syntaxError);
+    return;
+  }
+  const found = keyspace.version(key);
+  if (withValue) context.stats[found === undefined ? "keyspaceMisses" : "keyspaceHits"] += 1;
+  if (found === undefined) {
+    session.reply.nil();
+    return;
+  }
+  if (withValue) session.reply.array(3);
+  session.reply.bulk(found);
+  if (!withValue) return;
+  session.reply.bulk(keyspace.get(key) ?? "");
+  // As PEXPIRETIME.
+  session.reply.integer(keyspace.expiresAt(key) || -1);
+};
+
 /** An expired key may still be in the map; after some misses there is hardly one that is not. */
 const randomKeyTriesMax = 100;
 
@@ -197,6 +219,7 @@ const flush: Handler = (session, words, context) => {
 };
 
 export const keyHandlers: Handlers = {
+  version,
   del,
   delete: del,
   unlink: del,

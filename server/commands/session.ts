@@ -47,6 +47,8 @@ export interface Keyspace {
   randomKey(random: number): string | undefined;
   /** Equal tokens mean that the key was not written in between: what WATCH compares. */
   watchToken(key: string): string;
+  /** Changes with what the key shows, and is equal at every peer that shows it so; undefined when absent. */
+  version(key: string): string | undefined;
   /** Estimated bytes of memory the key and its value hold; undefined when absent. */
   memoryUsage(key: string): number | undefined;
 }

@@ -74,14 +74,21 @@ const setWithOptions = (session: Session, words: Words, context: Context): void 
   let onlyIfAbsent = false;
   let onlyIfPresent = false;
   let answersOld = false;
+  let answersVersion = false;
+  let version: string | undefined;
   let keepsExpiry = false;
   let kind: string | undefined;
   let expireText = "";
   for (let at = 3; at < words.length; at += 1) {
     const option = words[at]?.toUpperCase() ?? "";
-    if (option === "NX" && !onlyIfPresent) onlyIfAbsent = true;
-    else if (option === "XX" && !onlyIfAbsent) onlyIfPresent = true;
-    else if (option === "GET") answersOld = true;
+    if (option === "NX" && !onlyIfPresent && version === undefined) onlyIfAbsent = true;
+    else if (option === "XX" && !onlyIfAbsent && version === undefined) onlyIfPresent = true;
+    else if (option === "IFVERSION" && !onlyIfAbsent && !onlyIfPresent && version === undefined) {
+      at += 1;
+      version = words[at];
+      if (version === undefined) return session.reply.error(syntaxError);
+    } else if (option === "GET" && !answersVersion) answersOld = true;
+    else if (option === "WITHVERSION" && !answersOld) answersVersion = true;
     else if (option === "KEEPTTL" && kind === undefined) keepsExpiry = true;
     else if (expirations.has(option) && !keepsExpiry && (kind ?? option) === option && at + 1 < words.length) {
       kind = option;
@@ -98,12 +105,29 @@ const setWithOptions = (session: Session, words: Words, context: Context): void 
   const time = expiration === undefined ? 0 : expireTimeOf(expireText, expiration, keyspace.nowMs);
   if (refusedExpireTime(session, time, "set")) return;
   if (answersOld) replyOld(session, keyspace.get(key));
-  if ((onlyIfAbsent && keyspace.has(key)) || (onlyIfPresent && !keyspace.has(key))) {
+  const refuses =
+    (onlyIfAbsent && keyspace.has(key)) ||
+    (onlyIfPresent && !keyspace.has(key)) ||
+    (version !== undefined && keyspace.version(key) !== version);
+  if (refuses) {
     if (!answersOld) session.reply.nil();
     return;
   }
   writeValue(context, key, words[2], keepsExpiry ? (keyspace.expiresAt(key) ?? 0) : time);
-  if (!answersOld) session.reply.simple("OK");
+  // Written with a time that is over: there is no such key, hence no version, but nil would say that it was not done.
+  if (answersVersion) session.reply.bulk(keyspace.version(key) ?? "");
+  else if (!answersOld) session.reply.simple("OK");
+};
+
+const delex: Handler = (session, words, context) => {
+  const [, key, option, version] = words;
+  const { keyspace } = context;
+  if (words.length > 2 && (words.length !== 4 || option.toUpperCase() !== "IFVERSION")) {
+    session.reply.error(syntaxError);
+    return;
+  }
+  const may = words.length === 2 || keyspace.version(key) === version;
+  session.reply.integer(may && keyspace.delete(key) ? 1 : 0);
 };
 
 const setWithTime =
@@ -351,6 +375,7 @@ export const stringHandlers: Handlers = {
   setnx,
   getset,
   getdel,
+  delex,
   getex,
   mset,
   msetnx,

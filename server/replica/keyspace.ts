@@ -7,6 +7,7 @@
  */
 import type { ObservedTotal, Sum } from "../../protocol/frames.ts";
 import { frameBytesSoft } from "../../protocol/limits.ts";
+import { counterVersion, dotVersion } from "../../protocol/version.ts";
 import type { Stamp } from "../../protocol/words.ts";
 import type { CellRef } from "./cell-map.ts";
 import {
@@ -20,8 +21,10 @@ import {
   normalSum,
   type Observed,
   parseInteger,
+  unobservedAmount,
   unobservedSum,
 } from "./counter.ts";
+import { hashLanes, lanes } from "./hash.ts";
 import { stampToMs } from "./hybrid-clock.ts";
 import { invariant } from "./invariant.ts";
 import type { ReplicaState } from "./state.ts";
@@ -33,6 +36,10 @@ export type IncrementResult =
 
 /** Cells looked at per key asked for by SCAN, so that a stretch of tombstones does not make one call long. */
 const scanSlotsPerKey = 4;
+
+/** Any two numbers; every peer must have the same. */
+const versionSeed1 = 0x3c6ef372;
+const versionSeed2 = 0x510e527f;
 
 const nothingObserved: readonly Observed[] = [];
 
@@ -167,6 +174,32 @@ export class ReplicaKeyspace {
     // A tombstone has its token too, so that a key made and deleted again is noticed; that a purge is taken for a write
     // costs a watcher one more try.
     return token;
+  }
+
+  /**
+   * See protocol/version.ts. It is made of what shows: purging an observed total, or a tombstone under a counter, leaves
+   * it as it is.
+   */
+  version(key: string): string | undefined {
+    const { map, origins } = this.#state;
+    const ref = map.locate(key);
+    const held = ref < 0 ? null : map.heldAt(ref);
+    if (held === null) return undefined;
+    const live = !isExpired(map.expiryAt(ref), this.#nowMs);
+    const base = typeof held === "string" ? held : held.base;
+    const dot = typeof base === "string" && live ? dotVersion(origins.id(map.originAt(ref)), map.seqAt(ref)) : "";
+    const added: string[] = [];
+    if (held instanceof CounterCell) {
+      for (const total of held.totals) {
+        const amount = unobservedAmount(held, total, this.#nowMs);
+        if (amount !== undefined) added.push(`${origins.id(total.origin)}.${total.first}.${total.seq}:${amount}`);
+      }
+    }
+    if (added.length === 0) return dot === "" ? undefined : dot;
+    // Peers met the totals in different orders.
+    hashLanes(added.sort().join(), versionSeed1, versionSeed2);
+    const lane = (hash: number): string => (hash >>> 0).toString(16).padStart(8, "0");
+    return counterVersion(dot, lane(lanes.first) + lane(lanes.second));
   }
 
   memoryUsage(key: string): number | undefined {

@@ -48,6 +48,16 @@ describe("one peer", () => {
       assert.equal(await kv.ttl("a"), Number.POSITIVE_INFINITY);
       assert.equal(await kv.expire("a", { pxAt: 1 }), true);
       assert.equal(await kv.ttl("a"), null);
+      await kv.set("v", "1", { px: 60_000 });
+      const seen = await kv.versioned("v");
+      assert(seen !== null && seen.value === "1" && (seen.expiresAtMs ?? 0) > Date.now());
+      assert.equal(await kv.set("v", "2", { ifVersion: seen.version }), true);
+      assert.equal(await kv.set("v", "3", { ifVersion: seen.version }), false);
+      assert.equal(await kv.delete("v", { ifVersion: seen.version }), 0);
+      assert.equal(await kv.delete("v", { ifVersion: (await kv.versioned("v"))?.version ?? "" }), 1);
+      assert.equal(await kv.versioned("v"), null);
+      await assert.rejects(kv.delete(["a", "b"], { ifVersion: "x" }), { code: "BAD_ARGUMENT" });
+      await assert.rejects(kv.set("v", "x", { ifVersion: "x", nx: true }), { code: "BAD_ARGUMENT" });
       assert.equal(await kv.incr("n", { by: -5 }), -5);
       assert.equal(await kv.incr("n", { by: 2n ** 62n, as: "bigint" }), 2n ** 62n - 5n);
       await assert.rejects(kv.incr("n"), { code: "UNSAFE_INTEGER" });

@@ -197,6 +197,9 @@ const oursAlone: ReadonlySet<string> = new Set([
   "digest",
   "diff",
   "fault",
+  "version",
+  // Redis has it since 8.4, with conditions of its own.
+  "delex",
 ]);
 const isOurs = (command: Command): boolean => oursAlone.has(command.fullName.split("|", 1)[0] ?? "");
 

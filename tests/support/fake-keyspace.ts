@@ -100,6 +100,11 @@ export class FakeKeyspace implements Keyspace {
     return String(this.#visible(key)?.version ?? "none");
   }
 
+  version(key: string): string | undefined {
+    const cell = this.#visible(key);
+    return cell === undefined ? undefined : `fake.000000000000000:${cell.version}`;
+  }
+
   memoryUsage(key: string): number | undefined {
     const value = this.get(key);
     return value === undefined ? undefined : 48 + key.length + value.length;
