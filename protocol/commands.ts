@@ -146,6 +146,7 @@ const anyTime: readonly CommandFlag[] = ["loading", "stale"];
 const anyTimeFast: readonly CommandFlag[] = ["loading", "stale", "fast"];
 const connectionState: readonly CommandFlag[] = ["noscript", "loading", "stale"];
 const connectionAdmin: readonly CommandFlag[] = ["admin", "noscript", "loading", "stale"];
+const watching: readonly CommandFlag[] = ["admin", "loading", "stale"];
 const beforeAuth: readonly CommandFlag[] = ["noscript", "loading", "stale", "fast", "no_auth", "allow_busy"];
 const listening: readonly CommandFlag[] = ["pubsub", "noscript", "loading", "stale"];
 const askingListeners: readonly CommandFlag[] = ["pubsub", "loading", "stale"];
@@ -997,10 +998,77 @@ const server = define("server", {
         arity: -4,
         flags: connectionAdmin,
         summary:
-          "Changes `notify-keyspace-events` of this peer until it stops, the only value that can be changed while it runs.",
+          "Changes a value of this peer until it stops: `notify-keyspace-events`, `slowlog-log-slower-than`, `slowlog-max-len` and `latency-monitor-threshold` are those that can be changed while it runs.",
         meaning: "this-peer",
         complexity: "O(N) where N is the number of parameters",
         arguments: [many(block("data", text("parameter"), text("value")))],
+      },
+      help: helpSubcommand,
+    },
+  },
+  slowlog: {
+    arity: -2,
+    flags: [],
+    summary: "The commands that took long at this peer.",
+    meaning: "this-peer",
+    complexity: "Depends on subcommand.",
+    subcommands: {
+      get: {
+        arity: -2,
+        flags: watching,
+        summary:
+          "The newest entries: id, Unix time, microseconds, the command (cut), the client's address and name. Timed is the command alone. GET, SET and others of bounded work are timed once in 31, or always with `slowlog-log-slower-than` below 1000.",
+        meaning: "this-peer",
+        complexity: "O(N) where N is the number of entries",
+        arguments: [optional(integer("count"))],
+      },
+      len: { arity: 2, flags: watching, summary: "The number of entries.", meaning: "this-peer" },
+      reset: { arity: 2, flags: watching, summary: "Forgets all entries.", meaning: "this-peer" },
+      help: helpSubcommand,
+    },
+  },
+  latency: {
+    arity: -2,
+    flags: [],
+    summary: "What kept clients of this peer waiting.",
+    meaning: "this-peer",
+    complexity: "Depends on subcommand.",
+    subcommands: {
+      latest: {
+        arity: 2,
+        flags: connectionAdmin,
+        summary:
+          "Of each event its latest time, its latest and its greatest milliseconds. Events: `command`, `fsync`, `event-loop`, `checkpoint`, `install`.",
+        meaning: "this-peer",
+      },
+      history: {
+        arity: 3,
+        flags: connectionAdmin,
+        summary: "Times and milliseconds of an event, at most 160, the worst of each second.",
+        meaning: "this-peer",
+        arguments: [text("event")],
+      },
+      reset: {
+        arity: -2,
+        flags: connectionAdmin,
+        summary: "Forgets what was kept of these events, or of all; answers of how many there was anything.",
+        meaning: "this-peer",
+        arguments: [optional(many(text("event")))],
+      },
+      histogram: {
+        arity: -2,
+        flags: connectionAdmin,
+        summary:
+          "How long commands took: calls, and cumulative counts by microseconds, of the commands named or of all. GET, SET and others of bounded work are timed once in 31 and counted for all.",
+        meaning: "this-peer",
+        complexity: "O(N) where N is the number of commands",
+        arguments: [optional(many(text("command")))],
+      },
+      doctor: {
+        arity: 2,
+        flags: connectionAdmin,
+        summary: "The same for people, with what to do.",
+        meaning: "this-peer",
       },
       help: helpSubcommand,
     },

@@ -181,6 +181,18 @@ export const subscriptionBytesMax = 16 * 1024 * 1024;
 export const monitorArgumentBytesMax = 4096;
 export const monitorArgumentsMax = 128;
 
+/** Of a command SLOWLOG shows: bytes of an argument, and arguments (Redis's own). Beyond: cut, with what was left out. */
+export const slowLogArgumentBytesMax = 128;
+export const slowLogArgumentsMax = 32;
+/** Entries SLOWLOG keeps at most, whatever `slowlog-max-len` asks for: 40 MB of the longest. Beyond: the oldest go. */
+export const slowLogEntriesMax = 10_000;
+/** Samples LATENCY keeps of each event (Redis's own). Beyond: the oldest go. */
+export const latencySamplesMax = 160;
+/** Kinds of error replies counted by their code. Beyond: under `other`. */
+export const errorCodesMax = 64;
+/** A call with a longer third word is always timed: copying it takes long. */
+export const briefArgumentBytesMax = 16 * 1024;
+
 // ---- Storage --------------------------------------------------------------------------------------------------------
 
 /** Longest log record: a frame with its envelope. `append` refuses a longer one; a longer claim in a file is damage. */

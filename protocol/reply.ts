@@ -7,6 +7,10 @@
 export interface ReplyWriter {
   /** Protocol version spoken: 2, 3, or 0 for plain text. */
   readonly protocol: 0 | 2 | 3;
+  /** Error replies written so far, for whoever counts them; that one may set it back. */
+  errors: number;
+  /** The last of them. */
+  readonly lastError: string;
   /** A status such as `OK` or `QUEUED`. */
   simple(text: string): void;
   /** First word is the machine-readable code: `ERR syntax error`, `WRONGTYPE ...`. */

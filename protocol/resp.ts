@@ -302,6 +302,8 @@ export class RespWriter implements ReplyWriter {
   protocol: 2 | 3 = 2;
   /** More than `replyBytesMax` was written: what there was is gone, and the connection must close. */
   overflowed = false;
+  errors = 0;
+  lastError = "";
   #out = "";
 
   get length(): number {
@@ -325,6 +327,8 @@ export class RespWriter implements ReplyWriter {
   }
 
   error(text: string): void {
+    this.errors += 1;
+    this.lastError = text;
     this.#out += `-${oneLine(text)}\r\n`;
   }
 

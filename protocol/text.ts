@@ -152,6 +152,8 @@ export class PlainWriter implements ReplyWriter {
   readonly protocol = 0;
   /** More than `replyBytesMax` was written: what there was is gone, and the connection must close. */
   overflowed = false;
+  errors = 0;
+  lastError = "";
   #out = "";
   readonly #open: OpenAggregate[] = [];
 
@@ -175,6 +177,8 @@ export class PlainWriter implements ReplyWriter {
   }
 
   error(text: string): void {
+    this.errors += 1;
+    this.lastError = text;
     const line = text.replace(/[\r\n]/g, " ");
     this.#item(this.#open.length === 0 ? line : `(error) ${line}`);
   }

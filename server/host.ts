@@ -21,12 +21,14 @@ import { conflictReport } from "./conflict-report.ts";
 import type { LagClock } from "./lag-clock.ts";
 import { linkFaultOf } from "./link-faults.ts";
 import type { PeerLinks } from "./links/index.ts";
+import type { LatencyEvents } from "./metrics/latency-events.ts";
+import type { SlowLog } from "./metrics/slow-log.ts";
 import type { PubSubHub } from "./pubsub/hub.ts";
 import type { KeyEvents } from "./pubsub/key-events.ts";
 import { Monitors } from "./pubsub/monitors.ts";
-import { notifyRefusal, parseNotifyFlags } from "./pubsub/notify-flags.ts";
 import type { LinkState, Replica } from "./replica/index.ts";
 import { at, covers, opsAhead, stampToMs } from "./replica/index.ts";
+import { notifyParameter, type RuntimeParameter, slowCommandParameters } from "./runtime-parameters.ts";
 import type { TurnLoop } from "./turn-loop.ts";
 
 export interface HostParts {
@@ -39,6 +41,8 @@ export interface HostParts {
   readonly linkFaults: LinkFaultControl | undefined;
   readonly pubSub: PubSubHub;
   readonly keyEvents: KeyEvents;
+  readonly slowLog: SlowLog;
+  readonly latencyEvents: LatencyEvents;
   readonly sessions: () => Iterable<Session>;
   readonly session: (id: number) => Session | undefined;
   readonly kill: (session: Session) => void;
@@ -47,8 +51,6 @@ export interface HostParts {
   /** Holds the map still across awaits. */
   readonly exclusively: <Result>(work: () => Promise<Result>) => Promise<Result>;
 }
-
-const notifyName = "notify-keyspace-events";
 
 const flushPerSlice = 2048;
 const askAgainMs = 200;
@@ -62,6 +64,9 @@ export class PeerHost implements CommandHost {
   readonly linkFaults: LinkFaultControl | undefined;
   readonly pubSub: PubSubHub;
   readonly monitors = new Monitors();
+  readonly slowLog: SlowLog;
+  readonly latencyEvents: LatencyEvents;
+  readonly #settable: ReadonlyMap<string, RuntimeParameter>;
   readonly #comparisons = new Map<number, (report: DiffReport | undefined) => void>();
   /** Why writes are not taken; undefined when they are. Kept up by the peer, so that a write only looks. */
   writesRefused: string | undefined;
@@ -76,6 +81,10 @@ export class PeerHost implements CommandHost {
     this.version = parts.version;
     this.linkFaults = parts.linkFaults;
     this.pubSub = parts.pubSub;
+    this.slowLog = parts.slowLog;
+    this.latencyEvents = parts.latencyEvents;
+    const settable = [notifyParameter(parts.keyEvents), ...slowCommandParameters(parts.slowLog, parts.latencyEvents)];
+    this.#settable = new Map(settable.map((parameter) => [parameter.name, parameter]));
     const { password } = parts.config;
     this.checkPassword =
       password === undefined ? undefined : (user, given) => user === "default" && sameText(password, given);
@@ -102,16 +111,17 @@ export class PeerHost implements CommandHost {
   }
 
   configuration(): ReadonlyMap<string, string> {
-    return new Map([...this.#parts.config.parameters, [notifyName, this.#parts.keyEvents.flags]]);
+    const settable = [...this.#settable].map(([name, parameter]) => [name, parameter.value()] as const);
+    return new Map([...this.#parts.config.parameters, ...settable]);
   }
 
   configurationRefusal(name: string, value: string): string | undefined {
-    if (name !== notifyName) return "can't set immutable config";
-    return parseNotifyFlags(value) === undefined ? notifyRefusal : undefined;
+    const parameter = this.#settable.get(name);
+    return parameter === undefined ? "can't set immutable config" : parameter.refusal(value);
   }
 
   configure(name: string, value: string): void {
-    if (name === notifyName) this.#parts.keyEvents.setFlags(value);
+    this.#settable.get(name)?.set(value);
   }
 
   info(): ReadonlyMap<string, ReadonlyMap<string, string | number>> {

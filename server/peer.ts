@@ -30,6 +30,8 @@ import { type Link, type LinkEvents, LinkFaults, type LinkTiming, PeerLinks } fr
 import { refuseUpgrade } from "./links/refuse-upgrade.ts";
 import { createLogger, type Logger } from "./logger.ts";
 import { Maintenance, type MaintenanceTiming } from "./maintenance.ts";
+import { LatencyEvents } from "./metrics/latency-events.ts";
+import { SlowLog } from "./metrics/slow-log.ts";
 import type { Welcome } from "./ports/client-socket-owner.ts";
 import { ClientSocketPort } from "./ports/client-socket-port.ts";
 import { TcpPort } from "./ports/tcp.ts";
@@ -113,6 +115,8 @@ class Peer implements RunningPeer, LinkEvents {
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #faults = new LinkFaults();
   readonly #pubSub = new PubSubHub();
+  readonly #slowLog = new SlowLog();
+  readonly #latencyEvents = new LatencyEvents();
   readonly #relay = new PublishRelay({
     links: () => this.#linksById.values(),
     send: (link, message) => this.#outbox.send(link, message),
@@ -220,6 +224,8 @@ class Peer implements RunningPeer, LinkEvents {
       links: () => this.#openLinks(),
       pubSub: this.#pubSub,
       keyEvents: new KeyEvents(this.#pubSub, this.#feed),
+      slowLog: this.#slowLog,
+      latencyEvents: this.#latencyEvents,
       linkFaults: config.faultLinks
         ? linkFaultControl({
             faults: this.#faults,

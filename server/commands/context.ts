@@ -5,6 +5,8 @@
  * executor has checked arity, login and refusals, so it starts with its own arguments.
  */
 import type { Command } from "../../protocol/commands.ts";
+import type { SlowLog } from "../metrics/slow-log.ts";
+import type { CommandFigures } from "./figures.ts";
 import type { CommandHost, Keyspace, Session } from "./session.ts";
 
 /**
@@ -22,21 +24,11 @@ export type Handler = (session: Session, words: Words, context: Context) => void
 
 export type Handlers = Readonly<Record<string, Handler>>;
 
-/** Plain numbers that INFO and the metrics read. */
-export interface CommandStats {
-  commands: number;
-  /** Commands refused before they ran: unknown, wrong arity, no login, writes not taken. */
-  rejected: number;
-  keyspaceHits: number;
-  keyspaceMisses: number;
-  /** Connections that wait in WAIT now. */
-  blocked: number;
-}
-
 export interface Context {
   readonly host: CommandHost;
   readonly keyspace: Keyspace;
-  readonly stats: CommandStats;
+  readonly stats: CommandFigures;
+  readonly slowLog: SlowLog;
   readonly lookup: Lookup;
   /** True while EXEC runs its commands: a handler must then answer before it returns. */
   inExec: boolean;
@@ -46,6 +38,8 @@ export interface Context {
 export interface RunnableCommand {
   readonly command: Command;
   readonly fullName: string;
+  /** Its place in what is counted by command (figures.ts). */
+  readonly index: number;
   readonly wordsMin: number;
   readonly wordsMax: number;
   readonly run: Handler;
@@ -60,6 +54,12 @@ export interface RunnableCommand {
   readonly inSubscribeMode: boolean;
   /** Shown by MONITOR. */
   readonly monitored: boolean;
+  /** Its work is bounded when its words are few and short: see run.ts. */
+  readonly brief: boolean;
+  /** Waits for other peers by its nature: not timed. */
+  readonly waits: boolean;
+  /** Shown by SLOWLOG. */
+  readonly logged: boolean;
   /** Runs at once inside MULTI instead of being queued. */
   readonly immediateInMulti: boolean;
   readonly subcommands: ReadonlyMap<string, RunnableCommand> | undefined;

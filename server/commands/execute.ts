@@ -9,7 +9,7 @@
  * further command of this connection until it resolves; others go on.
  */
 import { keyBytesMax, queuedCommandBytesMax, queuedCommandsMax } from "../../protocol/limits.ts";
-import type { CommandStats, Context, RunnableCommand, Words } from "./context.ts";
+import type { Context, RunnableCommand, Words } from "./context.ts";
 import {
   keyTooLong,
   loginRequired,
@@ -18,41 +18,47 @@ import {
   unknownSubcommand,
   wrongArity,
 } from "./errors.ts";
+import { CommandFigures } from "./figures.ts";
 import { lookup } from "./lookup.ts";
+import { runCounted } from "./run.ts";
 import type { CommandHost, Session } from "./session.ts";
 import { abortLine, discardTransaction } from "./transactions.ts";
 
 export interface Executor {
   /** `words` are the command and its arguments, never empty; they must not change afterwards (MULTI keeps them). */
   (session: Session, words: readonly string[]): void | Promise<void>;
-  readonly stats: Readonly<CommandStats>;
+  readonly stats: CommandFigures;
 }
 
 export const makeExecutor = (host: CommandHost): Executor => {
-  const stats: CommandStats = { commands: 0, rejected: 0, keyspaceHits: 0, keyspaceMisses: 0, blocked: 0 };
-  const context: Context = { host, keyspace: host.keyspace, stats, lookup, inExec: false };
+  const stats = new CommandFigures();
+  const context: Context = { host, keyspace: host.keyspace, stats, slowLog: host.slowLog, lookup, inExec: false };
   const { monitors } = host;
   const queuedBytes = new WeakMap<readonly string[][], number>();
 
-  /** Answers an error before the command ran. Inside MULTI it spoils the transaction. */
-  const reject = (session: Session, text: string, fullName?: string): void => {
-    stats.rejected += 1;
-    if (fullName === "exec") {
+  /** Answers an error before the command ran. Inside MULTI it spoils the transaction. Undefined: no such command. */
+  const reject = (session: Session, text: string, runnable: RunnableCommand | undefined): void => {
+    if (runnable === undefined) stats.unknown += 1;
+    else stats.refused[runnable.index] = (stats.refused[runnable.index] as number) + 1;
+    let line = text;
+    if (runnable?.fullName === "exec") {
       discardTransaction(session);
-      session.reply.error(abortLine(text));
-      return;
+      line = abortLine(text);
+    } else if (session.queue !== undefined) {
+      session.queueBroken = true;
     }
-    if (session.queue !== undefined) session.queueBroken = true;
-    session.reply.error(text);
+    stats.countError(line);
+    session.reply.error(line);
   };
 
-  const queue = (session: Session, queued: string[][], words: readonly string[]): void => {
+  const queue = (session: Session, queued: string[][], words: readonly string[], runnable: RunnableCommand): void => {
     let bytes = queuedBytes.get(queued) ?? 0;
     for (const word of words) bytes += word.length;
     if (queued.length >= queuedCommandsMax || bytes > queuedCommandBytesMax) {
       reject(
         session,
         `ERR too many commands inside MULTI, limit ${queuedCommandsMax} of ${queuedCommandBytesMax} bytes`,
+        runnable,
       );
       return;
     }
@@ -71,35 +77,37 @@ export const makeExecutor = (host: CommandHost): Executor => {
 
   const execute = (session: Session, given: readonly string[]): void | Promise<void> => {
     const runnable = lookup(given);
-    if (runnable === undefined) return reject(session, unknownCommand(given));
-    if (typeof runnable === "string") return reject(session, unknownSubcommand(runnable, given[1] ?? ""));
+    if (runnable === undefined) return reject(session, unknownCommand(given), undefined);
+    if (typeof runnable === "string") {
+      return reject(session, unknownSubcommand(runnable, given[1] ?? ""), undefined);
+    }
     const { fullName } = runnable;
     if (given.length < runnable.wordsMin || given.length > runnable.wordsMax) {
-      return reject(session, wrongArity(fullName), fullName);
+      return reject(session, wrongArity(fullName), runnable);
     }
     // The words the command requires are there: the arity was just checked, and no handler reads beyond it unasked.
     const words = given as Words;
     if (!session.authenticated && !runnable.beforeAuth && host.checkPassword !== undefined) {
-      return reject(session, loginRequired, fullName);
+      return reject(session, loginRequired, runnable);
     }
     if (session.subscriber !== undefined && !runnable.inSubscribeMode && session.reply.protocol !== 3) {
-      return reject(session, refusedInSubscribeMode(fullName), fullName);
+      return reject(session, refusedInSubscribeMode(fullName), runnable);
     }
     if (session.queue !== undefined && runnable.refusedInMulti) {
-      return reject(session, "ERR Command not allowed inside a transaction");
+      return reject(session, "ERR Command not allowed inside a transaction", runnable);
     }
     if (!runnable.whileLoading) {
       const text = refusal(runnable, words);
-      if (text !== undefined) return reject(session, text);
+      if (text !== undefined) return reject(session, text, runnable);
     }
-    if (session.queue !== undefined && !runnable.immediateInMulti) return queue(session, session.queue, words);
+    if (session.queue !== undefined && !runnable.immediateInMulti)
+      return queue(session, session.queue, words, runnable);
 
     const nowMs = host.wallMs();
-    stats.commands += 1;
     session.lastCommand = fullName;
     session.lastCommandAtMs = nowMs;
     context.keyspace.begin(nowMs);
-    const running = runnable.run(session, words, context);
+    const running = runCounted(session, runnable, words, context);
     // Behind the run, so that EXEC stands behind its commands.
     if (monitors.active && runnable.monitored) monitors.show(words, fullName, session.address, nowMs);
     if (!runnable.writes) return running;

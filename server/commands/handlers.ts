@@ -12,6 +12,7 @@ import { introspectionHandlers } from "./introspection.ts";
 import { keyHandlers } from "./keys.ts";
 import { pubSubHandlers } from "./pubsub.ts";
 import { replicationHandlers } from "./replication.ts";
+import { slowCommandHandlers } from "./slow-commands.ts";
 import { stringHandlers } from "./strings.ts";
 import { transactionHandlers } from "./transactions.ts";
 import { walkHandlers } from "./walk.ts";
@@ -27,6 +28,7 @@ export const handlers: Handlers = {
   ...transactionHandlers,
   ...pubSubHandlers,
   ...introspectionHandlers,
+  ...slowCommandHandlers,
   ...replicationHandlers,
   ...faultHandlers,
 };

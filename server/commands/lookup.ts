@@ -6,6 +6,7 @@
  */
 import { type Command, commands } from "../../protocol/commands.ts";
 import type { Lookup, RunnableCommand } from "./context.ts";
+import { countedCommands } from "./figures.ts";
 import { handlers } from "./handlers.ts";
 
 /** These act on the transaction itself, or end it. */
@@ -30,6 +31,16 @@ const inSubscribeMode: ReadonlySet<string> = new Set([
   "reset",
 ]);
 
+/** Each touches one key, or a few, and copies no long value. */
+const brief: ReadonlySet<string> = new Set(
+  [
+    "get set setnx setex psetex getset getdel getex del delete unlink touch exists strlen type mget",
+    "incr incrby decr decrby ttl pttl expiretime pexpiretime expire pexpire expireat pexpireat persist ping echo",
+  ].flatMap((names) => names.split(" ")),
+);
+
+const waiting: ReadonlySet<string> = new Set(["wait", "diff"]);
+
 const byBothCases = <Value>(entries: readonly (readonly [string, Value])[]): ReadonlyMap<string, Value> =>
   new Map(entries.flatMap(([name, value]) => [[name, value] as const, [name.toUpperCase(), value] as const]));
 
@@ -38,6 +49,7 @@ const toRunnable = (command: Command): RunnableCommand => {
   return {
     command,
     fullName,
+    index: countedCommands.indexOf(fullName),
     wordsMin: Math.abs(arity),
     wordsMax: arity > 0 ? arity : Number.POSITIVE_INFINITY,
     run:
@@ -52,6 +64,9 @@ const toRunnable = (command: Command): RunnableCommand => {
     refusedInMulti: flags.includes("no_multi") || refusedInMulti.has(fullName),
     inSubscribeMode: inSubscribeMode.has(fullName),
     monitored: !flags.includes("admin"),
+    brief: brief.has(fullName),
+    waits: waiting.has(fullName),
+    logged: !flags.includes("skip_slowlog"),
     immediateInMulti: immediateInMulti.has(fullName),
     subcommands:
       subcommands.length === 0

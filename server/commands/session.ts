@@ -7,6 +7,8 @@
  */
 import type { ReplyWriter } from "../../protocol/reply.ts";
 import type { LinkFault, LinkVerdict } from "../../protocol/status.ts";
+import type { LatencyEvents } from "../metrics/latency-events.ts";
+import type { SlowLog } from "../metrics/slow-log.ts";
 import type { PubSubHub, Subscriber } from "../pubsub/hub.ts";
 import type { Monitors } from "../pubsub/monitors.ts";
 import type { PushTarget } from "../pubsub/push.ts";
@@ -107,6 +109,8 @@ export interface CommandHost {
   readRefusal(): string | undefined;
   readonly pubSub: PubSubHub;
   readonly monitors: Monitors;
+  readonly slowLog: SlowLog;
+  readonly latencyEvents: LatencyEvents;
   /** Why CONFIG SET may not set this, in Redis's words; undefined: it may. Names are lower case and known. */
   configurationRefusal(name: string, value: string): string | undefined;
   /** Only what is not refused. */

@@ -8,6 +8,7 @@
 import { execBytesMax, flushInExecKeysMax, replyBytesSoft, watchedKeysMax } from "../../protocol/limits.ts";
 import type { Context, Handler, Handlers, RunnableCommand, Words } from "./context.ts";
 import { boundWrittenBytes } from "./exec-bytes.ts";
+import { runCounted } from "./run.ts";
 import type { Session } from "./session.ts";
 
 /** Leaves the transaction and forgets the watched keys. */
@@ -141,9 +142,8 @@ const runQueued = (session: Session, runnable: RunnableCommand, words: Words, co
     session.reply.error(`ERR the replies of this EXEC have more than ${replyBytesSoft} bytes`);
     return;
   }
-  context.stats.commands += 1;
   const { host } = context;
-  void runnable.run(session, words, context);
+  void runCounted(session, runnable, words, context);
   if (host.monitors.active && runnable.monitored)
     host.monitors.show(words, runnable.fullName, session.address, context.keyspace.nowMs);
   if (runnable.writes) session.lastWriteSeq = host.lastSeq;

@@ -28,6 +28,8 @@ export class JsonReplyWriter implements ReplyWriter {
   readonly protocol = 3;
   /** More than `replyBytesMax`: what there was is gone, and what follows is not kept. */
   overflowed = false;
+  errors = 0;
+  lastError = "";
   #out = "";
   #bytes = 0;
   #error: ReplyError | undefined;
@@ -59,6 +61,8 @@ export class JsonReplyWriter implements ReplyWriter {
   }
 
   error(text: string): void {
+    this.errors += 1;
+    this.lastError = text;
     const line = latin1ToText(text);
     const spaceAt = line.indexOf(" ");
     const code = spaceAt < 0 ? line : line.slice(0, spaceAt);

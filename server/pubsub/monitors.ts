@@ -6,6 +6,7 @@
  */
 import { monitorArgumentBytesMax, monitorArgumentsMax } from "../../protocol/limits.ts";
 import { quote } from "../../protocol/text.ts";
+import { secretWords } from "../secret-words.ts";
 import type { Dialect, PushTarget, PushText } from "./push.ts";
 
 /** What has a place for it: a session. */
@@ -65,16 +66,3 @@ const argument = (text: string): string =>
   text.length <= monitorArgumentBytesMax
     ? quote(text)
     : quote(`${text.slice(0, monitorArgumentBytesMax)}... (${text.length - monitorArgumentBytesMax} more bytes)`);
-
-const nothing = (): boolean => false;
-
-/** Which words must not be shown: of AUTH all but the name, of HELLO the two behind each AUTH, whatever it stands for. */
-const secretWords = (words: readonly string[], fullName: string): ((at: number) => boolean) => {
-  if (fullName === "auth") return (at) => at > 0;
-  if (fullName !== "hello") return nothing;
-  const secret = new Set<number>();
-  for (let at = 2; at < words.length; at += 1) {
-    if (words[at]?.toUpperCase() === "AUTH") secret.add(at + 1).add(at + 2);
-  }
-  return (at) => secret.has(at);
-};

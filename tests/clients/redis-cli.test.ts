@@ -163,6 +163,19 @@ describe("redis-cli", { skip }, () => {
     assert.match(out, /\d+ \d+ \d+\.\d+ \d+/);
   });
 
+  test("slowlog get shows commands, latency histogram their times", async () => {
+    await cli(["CONFIG", "SET", "slowlog-log-slower-than", "0"]);
+    await cli(["SET", "slow", "value"]);
+    const { out } = await cli(["--no-raw", "SLOWLOG", "GET", "1"]);
+    assert.match(
+      out,
+      /^1\) 1\) \(integer\) \d+\n {3}2\) \(integer\) \d+\n {3}3\) \(integer\) \d+\n {3}4\) 1\) "SET"\n {6}2\) "slow"\n {6}3\) "value"\n {3}5\) "127\.0\.0\.1:\d+"\n {3}6\) ""\n$/,
+    );
+    await cli(["CONFIG", "SET", "slowlog-log-slower-than", "10000"]);
+    const histogram = await cli(["--no-raw", "LATENCY", "HISTOGRAM", "set"]);
+    assert.match(histogram.out, /"set"[\s\S]*"calls"[\s\S]*"histogram_usec"/);
+  });
+
   test("logs in with a password", async () => {
     const guarded = await startPeerForTest({ password: "secret-long-enough" });
     try {

@@ -129,6 +129,7 @@ describe("CONFIG GET", () => {
       new Map([
         ["maxmemory", "0"],
         ["databases", "1"],
+        ["slowlog-max-len", "128"],
       ]),
     );
   });

@@ -55,6 +55,43 @@ export const scripts: Readonly<Record<string, string>> = {
     CLIENT SETNAME
     CLIENT "no\\r\\nline"
   `,
+  "what took long, and its settings": `
+    SLOWLOG
+    SLOWLOG NOSUCH
+    SLOWLOG GET 1 2
+    SLOWLOG GET -2
+    SLOWLOG GET x
+    SLOWLOG GET 0
+    SLOWLOG LEN x
+    SLOWLOG RESET
+    SLOWLOG LEN
+    SLOWLOG GET -1
+    LATENCY
+    LATENCY NOSUCH
+    LATENCY HISTORY
+    LATENCY HISTORY command
+    LATENCY HISTORY nosuch
+    LATENCY LATEST
+    LATENCY LATEST x
+    LATENCY RESET
+    LATENCY RESET command nosuch
+    LATENCY HISTOGRAM nosuch
+    CONFIG GET slowlog-log-slower-than
+    CONFIG GET slowlog-max-len
+    CONFIG SET slowlog-log-slower-than x
+    CONFIG SET slowlog-log-slower-than -2
+    CONFIG SET slowlog-log-slower-than 1.5
+    CONFIG SET slowlog-log-slower-than 99999999999999999999
+    CONFIG SET slowlog-max-len -1
+    CONFIG SET slowlog-max-len 5x
+    CONFIG SET latency-monitor-threshold -1
+    CONFIG SET latency-monitor-threshold 1e3
+    CONFIG SET slowlog-max-len 64 latency-monitor-threshold 7 slowlog-log-slower-than 20000
+    CONFIG GET slowlog-max-len
+    CONFIG GET latency-monitor-threshold
+    CONFIG GET slowlog-log-slower-than
+    CONFIG SET slowlog-max-len 128 latency-monitor-threshold 0 slowlog-log-slower-than 10000
+  `,
   "names of clients": `
     CLIENT GETNAME
     CLIENT SETNAME worker

@@ -12,10 +12,13 @@ import type {
   Session,
   TraceReport,
 } from "../../server/commands/session.ts";
+import { LatencyEvents } from "../../server/metrics/latency-events.ts";
+import { SlowLog } from "../../server/metrics/slow-log.ts";
 import { PubSubHub, type Subscriber } from "../../server/pubsub/hub.ts";
 import { Monitors } from "../../server/pubsub/monitors.ts";
-import { notifyRefusal, parseNotifyFlags } from "../../server/pubsub/notify-flags.ts";
+import { parseNotifyFlags } from "../../server/pubsub/notify-flags.ts";
 import type { PushTarget, PushText } from "../../server/pubsub/push.ts";
+import { notifyParameter, slowCommandParameters } from "../../server/runtime-parameters.ts";
 import { FakeKeyspace } from "./fake-keyspace.ts";
 
 export class FakeHost implements CommandHost {
@@ -32,6 +35,8 @@ export class FakeHost implements CommandHost {
   traceReport: TraceReport | undefined;
   readonly pubSub = new PubSubHub();
   readonly monitors = new Monitors();
+  readonly slowLog = new SlowLog();
+  readonly latencyEvents = new LatencyEvents();
   linkFaults: LinkFaultControl | undefined = undefined;
   diffResult: Promise<DiffReport> | undefined;
   /** What `waitForPeers` was asked for, and what it answers. */
@@ -46,8 +51,15 @@ export class FakeHost implements CommandHost {
     ["maxmemory", "0"],
     ["databases", "1"],
     ["port", "5001"],
-    ["notify-keyspace-events", ""],
   ]);
+  readonly #notifyFlags = {
+    flags: "",
+    setFlags: (text: string) => {
+      this.#notifyFlags.flags = parseNotifyFlags(text) ?? "";
+      return true;
+    },
+  };
+  readonly #settable = [notifyParameter(this.#notifyFlags), ...slowCommandParameters(this.slowLog, this.latencyEvents)];
   readonly infoSections = new Map<string, Map<string, string | number>>([
     [
       "Server",
@@ -104,16 +116,16 @@ export class FakeHost implements CommandHost {
   }
 
   configuration(): ReadonlyMap<string, string> {
-    return this.config;
+    return new Map([...this.config, ...this.#settable.map((each) => [each.name, each.value()] as const)]);
   }
 
   configurationRefusal(name: string, value: string): string | undefined {
-    if (name !== "notify-keyspace-events") return "can't set immutable config";
-    return parseNotifyFlags(value) === undefined ? notifyRefusal : undefined;
+    const parameter = this.#settable.find((each) => each.name === name);
+    return parameter === undefined ? "can't set immutable config" : parameter.refusal(value);
   }
 
   configure(name: string, value: string): void {
-    this.config.set(name, parseNotifyFlags(value) ?? "");
+    this.#settable.find((each) => each.name === name)?.set(value);
   }
 
   info(): ReadonlyMap<string, ReadonlyMap<string, string | number>> {
