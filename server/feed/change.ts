@@ -51,6 +51,8 @@ export interface Feed {
   subscribe(subscriber: FeedSubscriber, from?: WireVector): Subscription;
   /** Of all this peer has applied. Made once per change of it. */
   position(): string;
+  /** This peer has applied all of `vector`. */
+  covers(vector: WireVector): boolean;
   /** Resolves true once this peer has applied all of `vector`, false when `timeoutMs` have passed or it closes. */
   reached(vector: WireVector, timeoutMs: number): Promise<boolean>;
 }

@@ -137,7 +137,7 @@ export class ReplicaFeed implements Feed {
   }
 
   reached(vector: WireVector, timeoutMs: number): Promise<boolean> {
-    if (this.#covers(vector)) return Promise.resolve(true);
+    if (this.covers(vector)) return Promise.resolve(true);
     if (timeoutMs <= 0 || this.#closed) return Promise.resolve(false);
     return new Promise((resolve) => {
       const waiter: Waiter = {
@@ -153,7 +153,7 @@ export class ReplicaFeed implements Feed {
     });
   }
 
-  #covers(vector: WireVector): boolean {
+  covers(vector: WireVector): boolean {
     const { state } = this.#replica;
     return vector.every(([origin, seq]) => {
       const number = state.origins.find(origin);
@@ -172,7 +172,7 @@ export class ReplicaFeed implements Feed {
     const { state } = this.#replica;
     this.#appended = { lsn: state.nextLsn, vv: [...state.vv], text: undefined };
     if (this.#readers.size > 0) this.#handOut(records);
-    for (const waiter of this.#waiters) if (this.#covers(waiter.vector)) waiter.finish(true);
+    for (const waiter of this.#waiters) if (this.covers(waiter.vector)) waiter.finish(true);
   }
 
   #handOut(records: readonly FeedRecord[]): void {
@@ -245,7 +245,7 @@ export class ReplicaFeed implements Feed {
       reader.resetWhy = why;
       this.advance(reader);
     }
-    for (const waiter of this.#waiters) if (this.#covers(waiter.vector)) waiter.finish(true);
+    for (const waiter of this.#waiters) if (this.covers(waiter.vector)) waiter.finish(true);
   }
 
   /** Regularly: expiries, and positions for those who wanted nothing of what happened. */

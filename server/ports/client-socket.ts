@@ -104,6 +104,8 @@ export class ClientSocket implements Session, Releasable {
   #waitingBytes = 0;
   /** Commands and watches that wait for the position. */
   #deferred: Waiting[] = [];
+  /** Commands that wait for a position of their own. */
+  readonly #aside = new Set<Waiting>();
 
   /** What is answered in this turn: the first reply without its closing brace, then whole messages, a line each. */
   #head: string | undefined;
@@ -206,7 +208,8 @@ export class ClientSocket implements Session, Releasable {
   }
 
   #refuseWaiting(): void {
-    const waiting = [...this.#deferred, ...this.#waitingRequests.slice(this.#nextAt)];
+    const waiting = [...this.#deferred, ...this.#aside, ...this.#waitingRequests.slice(this.#nextAt)];
+    this.#aside.clear();
     this.#deferred = [];
     this.#waitingRequests = [];
     this.#nextAt = 0;
@@ -381,8 +384,8 @@ export class ClientSocket implements Session, Releasable {
       case "command":
       case "watch":
         if (this.#position === "reached") {
-          if (request.type === "command") return this.#onCommand(request);
-          return this.#subscriptions.watch(request, this.#staleAfterMs);
+          if (request.type === "watch") return this.#subscriptions.watch(request, this.#staleAfterMs);
+          return request.position === undefined ? this.#onCommand(request) : this.#onPositioned(request, waiting.bytes);
         }
         if (this.#position === "stale") return this.#refuseStale(request);
         this.#waitingBytes += waiting.bytes + waitingOverheadBytes;
@@ -436,6 +439,34 @@ export class ClientSocket implements Session, Releasable {
         this.#waitingRequests = [...this.#deferred, ...this.#waitingRequests.slice(this.#nextAt)];
         this.#nextAt = 0;
         this.#deferred = [];
+      }
+      this.#progress();
+    });
+  }
+
+  /** A command with a position of its own: it waits aside, and whatever comes behind it goes before it. */
+  #onPositioned({ position: text = "", staleAfterMs, ...request }: CommandRequest, bytes: number): void {
+    const { feed } = this.#owner;
+    const position = parsePosition(text);
+    if (position === undefined) return this.#refuse(request.id, "BAD_POSITION", "not a position");
+    if (this.queue !== undefined) {
+      this.queueBroken = true;
+      return this.#refuse(request.id, "ERR", "a position inside MULTI: it goes with a command alone");
+    }
+    if (feed.covers(position)) return this.#onCommand(request);
+    const waiting: Waiting = { request, bytes };
+    this.#aside.add(waiting);
+    this.#waitingBytes += bytes + waitingOverheadBytes;
+    void feed.reached(position, staleAfterMs ?? this.#staleAfterMs).then((reached) => {
+      // Closing, it was refused.
+      if (!this.#aside.delete(waiting)) return;
+      if (reached) {
+        this.#waitingRequests = [waiting, ...this.#waitingRequests.slice(this.#nextAt)];
+        this.#nextAt = 0;
+      } else {
+        this.#waitingBytes -= bytes + waitingOverheadBytes;
+        this.#refuse(request.id, "STALE", "this peer has not reached the position of the command in time");
+        this.#finishTurn();
       }
       this.#progress();
     });
@@ -606,6 +637,7 @@ export class ClientSocket implements Session, Releasable {
     this.#nextAt = 0;
     this.#waitingBytes = 0;
     this.#deferred = [];
+    this.#aside.clear();
     this.#head = undefined;
     this.#tail = "";
     this.reply.take();

@@ -26,6 +26,10 @@ export class FakeFeed implements Feed {
     return this.seq === 0 ? "" : formatPosition([[origin, this.seq]]);
   }
 
+  covers(vector: WireVector): boolean {
+    return (vector[0]?.[1] ?? 0) <= this.seq;
+  }
+
   reached(vector: WireVector, timeoutMs: number): Promise<boolean> {
     const seq = vector[0]?.[1] ?? 0;
     if (seq <= this.seq) return Promise.resolve(true);

@@ -21,6 +21,10 @@ class FakeFeed implements Feed {
     return "";
   }
 
+  covers(): boolean {
+    return true;
+  }
+
   reached(): Promise<boolean> {
     return Promise.resolve(true);
   }

@@ -201,6 +201,7 @@ describe("streams", () => {
       feed: {
         subscribe: () => ({ cancel: () => cancelled.push("x"), resume: () => undefined }),
         position: () => "a.000000000000001:7",
+        covers: () => false,
         reached: () => Promise.resolve(false),
       },
       readRefusal: () => undefined,
