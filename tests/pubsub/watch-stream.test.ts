@@ -260,6 +260,7 @@ describe("streams", () => {
           return { cancel: () => undefined, resume: () => undefined };
         },
         position: () => "",
+        covers: () => false,
         reached: () => Promise.resolve(true),
       },
     });
