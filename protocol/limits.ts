@@ -128,6 +128,8 @@ export const authAddressesMax = 1024;
 /** Queue of a link: above high onLinkWritable will be called once it is below low; senders stop above high. */
 export const linkQueueHighBytes = 4 * 1024 * 1024;
 export const linkQueueLowBytes = 1024 * 1024;
+/** A turn of the event loop that has lasted so long reads no further messages: one read of 64 KiB takes some 2 ms. */
+export const linkTurnMs = 1;
 /** Beyond this the link is closed; the replica goes on from its log. */
 export const linkQueueBytesMax = 64 * 1024 * 1024;
 /** Fragments of one link message; we send one. More: the link is closed. */

@@ -10,7 +10,7 @@ import { readFileSync } from "node:fs";
 import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import { Mutex } from "async-mutex";
 import { DecodeFault } from "../protocol/bytes.ts";
-import { conflictBytesMax, diskFreeBytesLow, linkQueueHighBytes } from "../protocol/limits.ts";
+import { conflictBytesMax, diskFreeBytesLow, linkQueueHighBytes, linkTurnMs } from "../protocol/limits.ts";
 import { publishedKind } from "../protocol/published.ts";
 import type { Incarnation, PeerName } from "../protocol/words.ts";
 import { makeExecutor } from "./commands/execute.ts";
@@ -676,6 +676,7 @@ class Peer implements RunningPeer, LinkEvents {
       this.#loop.begin();
       if (message[0] === publishedKind) this.#relay.receive(message);
       else this.#replica.receive(link.id, message);
+      if (this.#loop.turnMs > linkTurnMs) link.rest();
     } catch (error) {
       if (!(error instanceof DecodeFault)) return this.#fail(error);
       this.#logger.error({ peer: link.peer }, `a message of ${link.peer} makes no sense: ${error.message}`);

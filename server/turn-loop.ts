@@ -92,6 +92,11 @@ export class TurnLoop implements Turn {
     if (!this.#replica.hasHeadroom(0)) this.#raiseCeilingNow();
   }
 
+  /** How long the turn under way lasts, ms; 0 between turns. */
+  get turnMs(): number {
+    return this.#inTurn ? performance.now() - this.#begunAtMs : 0;
+  }
+
   /**
    * The process stood still (SIGSTOP, a suspended machine) for longer than the ceiling reaches: no stamp may be used
    * before a new one is on disk, so this once the loop waits for the disk.

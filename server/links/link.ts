@@ -14,6 +14,8 @@ export interface Link {
   send(message: Uint8Array): void;
   /** Bytes accepted by send() that the socket has not yet taken. */
   readonly queuedBytes: number;
+  /** Reads no more in this turn of the event loop: who else waits there comes first. */
+  rest(): void;
   close(reason: string): void;
   /** Smoothed, by ping on this link; undefined until measured. */
   readonly rttMs: number | undefined;

@@ -74,6 +74,34 @@ test("messages arrive whole and in order, and their bytes stay as they are", asy
   assert.ok((b.links.status()[0]?.receivedBytes ?? 0) >= total);
 });
 
+test("a link that rests brings no more than one read in a turn of the event loop, and loses nothing", async () => {
+  const [a, b] = await pairUp();
+  const messageBytes = 32 * 1024;
+  const count = 300;
+  let arrived = 0;
+  let turn = 0;
+  const perTurn = new Map<number, number>();
+  const nextTurn = (): void => {
+    turn += 1;
+    if (arrived < count) setImmediate(nextTurn);
+  };
+  b.onMessage = (link, message) => {
+    assert.equal(message[0], arrived % 0xf0);
+    arrived += 1;
+    perTurn.set(turn, (perTurn.get(turn) ?? 0) + 1);
+    link.rest();
+    link.rest();
+  };
+  nextTurn();
+  for (let i = 0; i < count; i++) a.links.link(name("b"))?.send(Buffer.alloc(messageBytes, i % 0xf0));
+  await eventually("all arrived", () => arrived === count);
+  // A read has at most 64 KiB: of two messages and the ends of two more.
+  assert.ok(Math.max(...perTurn.values()) <= 4, `${Math.max(...perTurn.values())} messages in one turn`);
+  b.links.link(name("a"))?.rest();
+  b.links.link(name("a"))?.close("while it rests");
+  await eventually("linked again", () => b.log.length === 3);
+});
+
 test("a link that was closed comes back, with down before up on both sides, and messages only in between", async () => {
   const [a, b] = await pairUp();
   a.links.link(name("b"))?.close("for a test");
