@@ -7,6 +7,7 @@
  *   syncing (n ops behind)       somebody lacks writes another has
  *   identical                    equal version vectors and digests of all peers
  */
+import { differingReports, opsBehindOf } from "../../protocol/agreement.ts";
 import type { StatusReport } from "../../protocol/status.ts";
 import { fullCount, plural } from "../text/format.ts";
 import type { Model, PeerEntry } from "./model.ts";
@@ -59,44 +60,16 @@ export const badgeOf = (model: Model): Badge => {
  * the peers' own comparison, and by ours of what two of them report.
  */
 export const differingPeers = (reports: readonly StatusReport[]): readonly [one: string, other: string] | undefined => {
-  const seen = new Map<string, StatusReport>();
-  for (const report of reports) {
-    const { name } = report.peer;
-    const known = report.links.find(({ verdict }) => verdict === "different");
-    if (known !== undefined) return [name, known.peer];
-    const point = `${report.digest.horizon} ${vectorText(report)}`;
-    const other = seen.get(point);
-    if (other === undefined) seen.set(point, report);
-    else if (other.digest.value !== report.digest.value) return [other.peer.name, name];
+  for (const { peer, links } of reports) {
+    const known = links.find(({ verdict }) => verdict === "different");
+    if (known !== undefined) return [peer.name, known.peer];
   }
-  return undefined;
+  const pair = differingReports(reports);
+  return pair === undefined ? undefined : [pair[0].peer.name, pair[1].peer.name];
 };
-
-/** Without order of insertion: origins that wrote nothing leave no trace in it. */
-const vectorText = (report: StatusReport): string =>
-  Object.entries(report.versionVector)
-    .filter(([, seq]) => seq > 0)
-    .map(([origin, seq]) => `${origin}:${seq}`)
-    .sort()
-    .join(" ");
 
 /** What the peer that lacks most lacks. */
 export const opsBehind = (reports: readonly StatusReport[]): number => Math.max(0, ...opsBehindOf(reports).values());
-
-/** By peer name: writes that another peer has and it has not. */
-export const opsBehindOf = (reports: readonly StatusReport[]): ReadonlyMap<string, number> => {
-  const highest = new Map<string, number>();
-  for (const { versionVector } of reports)
-    for (const [origin, seq] of Object.entries(versionVector))
-      highest.set(origin, Math.max(seq, highest.get(origin) ?? 0));
-  return new Map(
-    reports.map(({ peer, versionVector }) => {
-      let lacking = 0;
-      for (const [origin, seq] of highest) lacking += seq - Math.max(0, versionVector[origin] ?? 0);
-      return [peer.name, lacking];
-    }),
-  );
-};
 
 /** `from b`, as the connected peer has it; `b-c`, between others. */
 const cutsOf = (model: Model, reports: readonly StatusReport[]): readonly string[] => {

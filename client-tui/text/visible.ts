@@ -172,3 +172,23 @@ export const wrap = (text: string, width: number, linesMax = Number.POSITIVE_INF
   lines.push(line);
   return lines;
 };
+
+/** The same for our own prose: at its spaces, where a line has any. */
+export const wrapWords = (text: string, width: number, linesMax = Number.POSITIVE_INFINITY): string[] => {
+  if (width <= 0) return [];
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    const longer = line === "" ? word : `${line} ${word}`;
+    if (widthOf(longer) <= width) {
+      line = longer;
+      continue;
+    }
+    if (line !== "") lines.push(line);
+    const pieces = wrap(word, width);
+    line = pieces.pop() ?? "";
+    lines.push(...pieces);
+  }
+  lines.push(line);
+  return lines.slice(0, linesMax);
+};

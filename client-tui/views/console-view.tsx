@@ -5,7 +5,7 @@ import { hintOf } from "../model/completion.ts";
 import { panelRows } from "../model/layout.ts";
 import type { ConsoleLine, Model } from "../model/model.ts";
 import { type Row, type Span, type Style, span } from "../text/row.ts";
-import { visibleText, widthOf, wrap } from "../text/visible.ts";
+import { visibleText, widthOf, wrap, wrapWords } from "../text/visible.ts";
 import { editorRow } from "./editor-row.ts";
 import { insideWidth, Panel } from "./panel.tsx";
 
@@ -72,7 +72,7 @@ const hintRows = (model: Model, width: number): Row[] => {
   const first = syntax === undefined ? [] : syntaxRows(syntax, width);
   const second =
     completion === undefined
-      ? wrap(summary, width, 2).map((line): Row => [span(line, "quiet")])
+      ? wrapWords(summary, width, 3).map((line): Row => [span(line, "quiet")])
       : [candidatesRow(completion.candidates, completion.index, width)];
   const rows = [...first, ...second];
   return rows.length < 2 ? [...rows, []] : rows;
@@ -80,7 +80,7 @@ const hintRows = (model: Model, width: number): Row[] => {
 
 const syntaxRows = (syntax: string, width: number): Row[] => {
   const [name = ""] = syntax.split(" ");
-  return wrap(syntax, width, 3).map(
+  return wrapWords(syntax, width, 3).map(
     (line, index): Row =>
       index === 0
         ? [span(line.slice(0, name.length), "title"), span(line.slice(name.length), "key")]

@@ -4,7 +4,7 @@ import type { ReactNode } from "react";
 import type { Dialog, Model } from "../model/model.ts";
 import { fullCount } from "../text/format.ts";
 import { type Row, span } from "../text/row.ts";
-import { visibleBytes, wrap } from "../text/visible.ts";
+import { visibleBytes, wrapWords } from "../text/visible.ts";
 import { editorRow } from "./editor-row.ts";
 import { insideWidth, Panel } from "./panel.tsx";
 
@@ -49,7 +49,7 @@ export const dialogRows = (dialog: Dialog, width: number): Row[] => {
         [span("Esc leaves it as it is", "quiet")],
       ];
     case "confirm": {
-      const lines = dialog.lines.flatMap((line) => wrap(line, width, linesMax)).slice(0, linesMax);
+      const lines = dialog.lines.flatMap((line) => wrapWords(line, width, linesMax)).slice(0, linesMax);
       return [
         [],
         ...lines.map((line): Row => [span(line)]),

@@ -1,13 +1,14 @@
 /** The Peers pane: a row per peer, the map of links, and when there is room the ops/s of the last minutes. */
 import { Box } from "ink";
 import type { ReactNode } from "react";
+import { opsBehindOf } from "../../protocol/agreement.ts";
 import type { StatusLink, StatusReport } from "../../protocol/status.ts";
-import { isLinkUp, isUp, opsBehindOf, reportsOf } from "../model/convergence.ts";
+import { isLinkUp, isUp, reportsOf } from "../model/convergence.ts";
 import type { Model, PeerEntry } from "../model/model.ts";
 import { linkTo, nameOf, selectedPeer, selectedTarget } from "../model/peers-pane.ts";
 import { bytesText, durationText, fullCount, shortCount } from "../text/format.ts";
 import { type Row, type Span, type Style, span } from "../text/row.ts";
-import { fit, visibleText, wrap } from "../text/visible.ts";
+import { fit, visibleText, wrapWords } from "../text/visible.ts";
 import { insideWidth, Panel } from "./panel.tsx";
 import { type Column, tableRows, windowTop } from "./table.ts";
 
@@ -239,7 +240,8 @@ const linkDetail = (from: PeerEntry, to: PeerEntry | undefined, width: number): 
     ],
   ] as const;
   const row: Row = [...name, ...facts.flatMap(([label, value]) => [span(label, "quiet"), span(`${value}  `)])];
-  const why = link.why === "" ? [] : wrap(visibleText(link.why), width, 2).map((line): Row => [span(line, "warn")]);
+  const why =
+    link.why === "" ? [] : wrapWords(visibleText(link.why), width, 2).map((line): Row => [span(line, "warn")]);
   return [row, ...why];
 };
 
@@ -265,7 +267,7 @@ const peerFacts = ({ report, name }: PeerEntry): Row[] => {
 /** What an operator should look at, of the selected peer. */
 const peerNotes = ({ report, silent, name }: PeerEntry, width: number): Row[] => {
   if (silent !== undefined)
-    return wrap(`${visibleText(name)}: ${silent}`, width, 2).map((line): Row => [span(line, "bad")]);
+    return wrapWords(`${visibleText(name)}: ${silent}`, width, 2).map((line): Row => [span(line, "bad")]);
   if (report === undefined) return [];
   const held = report.tombstones;
   const notes = [
@@ -279,7 +281,9 @@ const peerNotes = ({ report, silent, name }: PeerEntry, width: number): Row[] =>
   return notes
     .slice(0, 4)
     .flatMap((note) =>
-      wrap(`${visibleText(report.peer.name)}: ${visibleText(note)}`, width, 2).map((line): Row => [span(line, "warn")]),
+      wrapWords(`${visibleText(report.peer.name)}: ${visibleText(note)}`, width, 2).map(
+        (line): Row => [span(line, "warn")],
+      ),
     );
 };
 

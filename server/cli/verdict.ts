@@ -1,9 +1,5 @@
-/**
- * Are these peers identical? Decided on evidence only: digests speak when they were taken at equal version vectors and
- * equal expiry horizons; before that the peers are syncing, however alike they look.
- *
- * Pure: reports in, a verdict out.
- */
+/** Are these peers identical? Decided on evidence only (protocol/agreement.ts). Pure: reports in, a verdict out. */
+import { differingReports, opsBehindOf } from "../../protocol/agreement.ts";
 import type { StatusReport } from "../../protocol/status.ts";
 
 export type Verdict =
@@ -46,37 +42,14 @@ export const verdictOf = (probes: readonly Probe[]): Verdict => {
   return { kind: "identical", text: `identical: ${who}, digest ${first?.digest.value ?? ""}` };
 };
 
-/** A text without order of insertion: origins that wrote nothing leave no trace in it. */
-const vectorText = (report: StatusReport): string =>
-  Object.entries(report.versionVector)
-    .filter(([, seq]) => seq > 0)
-    .map(([origin, seq]) => `${origin}:${seq}`)
-    .sort()
-    .join(" ");
-
 const differenceOf = (reports: readonly StatusReport[]): string | undefined => {
-  const seen = new Map<string, StatusReport>();
-  for (const report of reports) {
-    const point = `${report.digest.horizon} ${vectorText(report)}`;
-    const other = seen.get(point);
-    if (other === undefined) seen.set(point, report);
-    else if (other.digest.value !== report.digest.value)
-      return `${other.peer.name} and ${report.peer.name} hold the same writes and differ; DIFF ${report.peer.name} at ${other.peer.name} lists the keys`;
-  }
-  return undefined;
+  const [one, other] = differingReports(reports) ?? [];
+  if (one === undefined || other === undefined) return undefined;
+  return `${one.peer.name} and ${other.peer.name} hold the same writes and differ; DIFF ${other.peer.name} at ${one.peer.name} lists the keys`;
 };
 
 /** `b lacks 12 ops`, for each peer that lacks something another has. */
-const behindOf = (reports: readonly StatusReport[]): string[] => {
-  const highest = new Map<string, number>();
-  for (const { versionVector } of reports)
-    for (const [origin, seq] of Object.entries(versionVector))
-      highest.set(origin, Math.max(seq, highest.get(origin) ?? 0));
-  const behind: string[] = [];
-  for (const { peer, versionVector } of reports) {
-    let lacking = 0;
-    for (const [origin, seq] of highest) lacking += seq - Math.max(0, versionVector[origin] ?? 0);
-    if (lacking > 0) behind.push(`${peer.name} lacks ${lacking} ${lacking === 1 ? "op" : "ops"}`);
-  }
-  return behind;
-};
+const behindOf = (reports: readonly StatusReport[]): readonly string[] =>
+  [...opsBehindOf(reports)]
+    .filter(([, lacking]) => lacking > 0)
+    .map(([name, lacking]) => `${name} lacks ${lacking} ${lacking === 1 ? "op" : "ops"}`);

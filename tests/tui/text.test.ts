@@ -17,6 +17,7 @@ import {
   visibleText,
   widthOf,
   wrap,
+  wrapWords,
 } from "../../client-tui/text/visible.ts";
 
 /** Bytes, one character each. */
@@ -132,6 +133,13 @@ test("what is taken for narrow is one cell to string-width, alone and in a row",
     assert.equal(stringWidth(char), 1, code.toString(16));
     assert.equal(stringWidth(`${char}${char}a`), 3, code.toString(16));
   }
+});
+
+test("prose is broken at its spaces, and a word too long for a line anywhere", () => {
+  assert.deepEqual(wrapWords("at every peer. There is no undo.", 12), ["at every", "peer. There", "is no undo."]);
+  assert.deepEqual(wrapWords("a abcdefgh b", 3), ["a", "abc", "def", "gh", "b"]);
+  assert.deepEqual(wrapWords("one two three", 5, 2), ["one", "two"]);
+  assert.deepEqual(wrapWords("", 5), [""]);
 });
 
 test("wrapping loses nothing and keeps to the width", () => {
