@@ -43,6 +43,10 @@ export class ChorusServer implements Server {
     return this.#planned.tcpPort;
   }
 
+  get httpPort(): number {
+    return this.#planned.httpPort;
+  }
+
   get dataDirectory(): string {
     return this.#planned.dataDirectory;
   }

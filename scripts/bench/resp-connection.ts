@@ -84,9 +84,9 @@ export class RespConnection {
     socket.on("close", () => this.#end(new Error("the server closed the connection")));
   }
 
-  static open(port: number, timeoutMs = 5000): Promise<RespConnection> {
+  static open(port: number, timeoutMs = 5000, host = "127.0.0.1"): Promise<RespConnection> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ port, host: "127.0.0.1", noDelay: true });
+      const socket = connect({ port, host, noDelay: true });
       socket.setTimeout(timeoutMs, () => socket.destroy(new Error(`no connection within ${timeoutMs / 1000} s`)));
       socket.once("error", reject);
       socket.once("connect", () => {
