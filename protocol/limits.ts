@@ -213,6 +213,23 @@ export const diskFreeBytesLow = 512 * 1024 * 1024;
 
 if (logRecordBytesMax < frameBytesMax) throw new Error("a log record must hold one whole frame");
 
+// ---- Backup -----------------------------------------------------------------------------------------------------------
+
+/** Backups a peer streams at a time. More: HTTP 503. */
+export const backupsMax = 2;
+/** Bytes of cells per slice: under 1 ms of encoding and hashing, with a pause behind it. */
+export const backupSliceBytes = 64 * 1024;
+/** Unsent bytes of one backup: above, it waits until its reader has read. */
+export const backupQueueBytesMax = 1024 * 1024;
+/** A reader that takes nothing for so long is cut: until then it holds the log back, up to its retention. */
+export const backupStallMs = 60_000;
+/** Longest record of a backup file: a frame, or a cell, with its envelope. A longer claim is damage. */
+export const backupRecordBytesMax = 64 * 1024 * 1024;
+/** Cells that a restore writes to the checkpoint at once, with one sync. */
+export const restoreBatchBytes = 4 * 1024 * 1024;
+
+if (backupRecordBytesMax < frameBytesMax + 64 * 1024) throw new Error("a backup's record must hold one whole frame");
+
 // ---- Command line and cluster script --------------------------------------------------------------------------------
 
 /** A client password. Outside: the peer does not start. */

@@ -106,7 +106,7 @@ const kinds = {
 /** The kind byte of a message of whole frames: what the live stream puts before a frame. */
 export const framesKind = kinds.frames;
 
-const writeVector = (out: ByteWriter, vv: WireVector): void => {
+export const writeVector = (out: ByteWriter, vv: WireVector): void => {
   out.varint(vv.length);
   for (const [origin, seq] of vv) {
     writeOrigin(out, origin);
@@ -114,7 +114,7 @@ const writeVector = (out: ByteWriter, vv: WireVector): void => {
   }
 };
 
-const readVector = (input: ByteReader): WireVector => {
+export const readVector = (input: ByteReader): WireVector => {
   const count = input.count(originBytesMin + 1);
   const vv: [OriginId, number][] = [];
   for (let index = 0; index < count; index++) vv.push([readOrigin(input), input.varint()]);

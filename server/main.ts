@@ -9,6 +9,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError, Option } from "commander";
 import { clusterPeersMax } from "../protocol/limits.ts";
+import { addBackupCommands } from "./cli/backup-commands.ts";
 import { addDataCommands } from "./cli/data/commands.ts";
 import { CommandFailure, failureText, usageFailure } from "./cli/failure.ts";
 
@@ -63,6 +64,9 @@ const program = new Command("chorus")
       ["chorus set city Oslo && chorus get city", "data, at whatever peer answers"],
       ["chorus watch user:", "changes as they come"],
       ["chorus inspect data/b", "what a stopped peer has on disk"],
+      ["chorus backup monday.chorus", "all data of a running peer, as one file"],
+      ["chorus restore monday.chorus --data data/b", "a data directory out of it"],
+      ["chorus export --prefix user: users.jsonl", "keys and values as lines of JSON; import reads them"],
     ),
   );
 
@@ -275,6 +279,14 @@ program
     const { runInspect } = await import("./cli/inspect-text.ts");
     exitCode = await runInspect(directory, { json, prefix, cellsMax: count });
   });
+
+addBackupCommands(program, {
+  examples,
+  wholeNumber,
+  setExitCode: (code) => {
+    exitCode = code;
+  },
+});
 
 /** One line, whoever complains: commander puts its guess on a second one. */
 const oneLine = (text: string): string =>

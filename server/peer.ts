@@ -13,6 +13,7 @@ import { DecodeFault } from "../protocol/bytes.ts";
 import { conflictBytesMax, diskFreeBytesLow, linkQueueHighBytes, linkTurnMs } from "../protocol/limits.ts";
 import { publishedKind } from "../protocol/published.ts";
 import type { Incarnation, PeerName } from "../protocol/words.ts";
+import { BackupStreams } from "./backup/backup-streams.ts";
 import { makeExecutor } from "./commands/execute.ts";
 import { stopListening } from "./commands/pubsub.ts";
 import type { Session } from "./commands/session.ts";
@@ -135,6 +136,7 @@ class Peer implements RunningPeer, LinkEvents {
   #tcp: TcpPort | undefined;
   #clients: ClientSocketPort | undefined;
   #watches: WatchStreams | undefined;
+  #backups: BackupStreams | undefined;
   #http: ReturnType<typeof createHttpServer> | undefined;
   #httpPort = 0;
   #loaded = false;
@@ -267,6 +269,19 @@ class Peer implements RunningPeer, LinkEvents {
       checkPassword: this.#host.checkPassword,
       refuse: answerError,
     });
+    this.#backups = new BackupStreams({
+      replica: this.#replica,
+      log: storage.log,
+      begin: () => this.#loop.begin(),
+      flush: () => this.#loop.flush(),
+      wallMs: () => this.#wallMs(),
+      header: () => ({ cluster: config.clusterId, peer: config.name, version: this.#version }),
+      readRefusal: () => this.#host.readRefusal(),
+      checkPassword: this.#host.checkPassword,
+      refuse: answerError,
+      onEvent: (words, facts) => this.#logger.info(facts, words),
+      onFailure: (error) => this.#fail(error),
+    });
     this.#clients = new ClientSocketPort({
       execute: this.#executor,
       turn: this.#loop,
@@ -356,6 +371,13 @@ class Peer implements RunningPeer, LinkEvents {
           "/watch",
           (request, response) => {
             if (this.#watches !== undefined) this.#watches.handle(request, response);
+            else answerError(response, 503, "LOADING this peer is reading its data", { "Retry-After": "1" });
+          },
+        ],
+        [
+          "/backup",
+          (request, response) => {
+            if (this.#backups !== undefined) this.#backups.handle(request, response);
             else answerError(response, 503, "LOADING this peer is reading its data", { "Retry-After": "1" });
           },
         ],
@@ -827,6 +849,7 @@ class Peer implements RunningPeer, LinkEvents {
     this.#loopDelay.disable();
     this.#watches?.close();
     this.#feed?.close();
+    await this.#backups?.close();
     await Promise.all([this.#tcp?.close(), this.#clients?.close()]);
     await this.#maintenance?.stop();
     if (this.#loaded) {
@@ -847,6 +870,7 @@ class Peer implements RunningPeer, LinkEvents {
     for (const timer of this.#timers) clearInterval(timer);
     await this.#tcp?.close(0).catch(() => undefined);
     this.#watches?.close();
+    await this.#backups?.close();
     await this.#clients?.close(0).catch(() => undefined);
     await this.#links?.close().catch(() => undefined);
     if (this.#http !== undefined) await closeHttpServer(this.#http, 0).catch(() => undefined);

@@ -24,6 +24,7 @@ import {
 import { formatPosition, parsePosition } from "../../protocol/position.ts";
 import type { OriginId } from "../../protocol/words.ts";
 import type { Change, Feed, FeedSubscriber, Subscription } from "../feed/change.ts";
+import { authorizationChallenge, authorizationWanted, isAuthorized } from "./authorization.ts";
 import { changeToJson } from "./change-json.ts";
 import { parseWatchQuery, type WatchQuery } from "./watch-query.ts";
 
@@ -84,8 +85,7 @@ export class WatchStreams {
     };
     const later = { "Retry-After": "1" };
     if (checkPassword !== undefined && !isAuthorized(request.headers.authorization, checkPassword)) {
-      const challenge = { "WWW-Authenticate": 'Basic realm="chorus"' };
-      return refuse(401, "the password of the clients is needed: Authorization: Bearer, or Basic", challenge);
+      return refuse(401, authorizationWanted, authorizationChallenge);
     }
     if (this.#closed) return refuse(503, "this peer is stopping", later);
     const notNow = readRefusal();
@@ -249,15 +249,4 @@ const idsOf = (before: string, changes: readonly Change[]): readonly string[] | 
     if (type !== "expired") vector.set(origin, Math.max(seq, vector.get(origin) ?? 0));
     return formatPosition([...vector]);
   });
-};
-
-/** Basic's user is `default`, or left out. */
-const isAuthorized = (header: string | undefined, check: (user: string, password: string) => boolean): boolean => {
-  const [, scheme, given] = /^(Bearer|Basic) +(\S+) *$/i.exec(header ?? "") ?? [];
-  if (scheme === undefined || given === undefined) return false;
-  if (scheme.toLowerCase() === "bearer") return check("default", given);
-  const decoded = Buffer.from(given, "base64").toString("latin1");
-  const colonAt = decoded.indexOf(":");
-  if (colonAt < 0) return false;
-  return check(decoded.slice(0, colonAt) || "default", decoded.slice(colonAt + 1));
 };

@@ -44,6 +44,9 @@ export const shardCount = 1024;
 const shardBits = 10;
 const shardMask = shardCount - 1;
 
+/** Where a key lives: the same at every peer. */
+export const shardOf = (key: string): number => hashText(key, keyHashSeed) & shardMask;
+
 /** The expiry horizon moves in steps of this many ms, so that peers meet at equal ones. */
 export const horizonStepMs = 10_000;
 

@@ -19,17 +19,11 @@ import type { Lsn, Stamp } from "../../protocol/words.ts";
 import { writeCell } from "./cell.ts";
 import { BlockLedger, loadBlock, writeDrop } from "./cell-blocks.ts";
 import { shardCount } from "./cell-map.ts";
-import { decodeConflict, encodeConflict } from "./conflicts.ts";
+import { type Conflict, decodeConflict, encodeConflict } from "./conflicts.ts";
 import { invariant } from "./invariant.ts";
+import type { OriginTable } from "./origins.ts";
 import type { ReplicaState } from "./state.ts";
-import {
-  covers,
-  join,
-  type ReadonlyVersionVector,
-  readVersionVector,
-  type VersionVector,
-  writeVersionVector,
-} from "./version-vector.ts";
+import { covers, join, type ReadonlyVersionVector, readVersionVector, writeVersionVector } from "./version-vector.ts";
 
 export const checkpointVersion = 1;
 
@@ -42,6 +36,23 @@ export const metaKey = Buffer.from("m");
 export const originPrefix = Buffer.from("o");
 export const conflictPrefix = Buffer.from("j");
 const floorKey = Buffer.from("f");
+
+export const originEntry = (origins: OriginTable, number: number): Entry => {
+  const out = new ByteWriter(64);
+  writeOrigin(out, origins.id(number));
+  const key = Buffer.alloc(5);
+  key.set(originPrefix);
+  key.writeUInt32BE(number, 1);
+  return [key, out.take()];
+};
+
+export const floorEntry = (floor: ReadonlyVersionVector, origins: OriginTable): Entry => {
+  const out = new ByteWriter(128);
+  writeVersionVector(out, floor, origins);
+  return [floorKey, out.take()];
+};
+
+export const conflictEntry = (conflict: Conflict): Entry => [keyOf("j", conflict.id), encodeConflict(conflict)];
 
 interface Sweep {
   readonly vv: ReadonlyVersionVector;
@@ -143,12 +154,7 @@ export class Checkpointer {
     if (entries.length > 0) this.#addConflicts(entries);
     // After the cells, so that every origin they name is there.
     for (; this.#originsStored < state.origins.size; this.#originsStored++) {
-      const out = new ByteWriter(64);
-      writeOrigin(out, state.origins.id(this.#originsStored));
-      const key = Buffer.alloc(5);
-      key.write("o", "latin1");
-      key.writeUInt32BE(this.#originsStored, 1);
-      entries.push([key, out.take()]);
+      entries.push(originEntry(state.origins, this.#originsStored));
     }
     return entries;
   }
@@ -218,15 +224,13 @@ export class Checkpointer {
 
   #addConflicts(entries: Entry[]): void {
     for (const [id, conflict] of this.#state.journal.takeChanged()) {
-      entries.push([keyOf("j", id), conflict === undefined ? undefined : encodeConflict(conflict)]);
+      entries.push(conflict === undefined ? [keyOf("j", id), undefined] : conflictEntry(conflict));
     }
   }
 
   #floorEntry(): Entry {
     this.#floorStored = [...this.#state.floor];
-    const out = new ByteWriter(128);
-    writeVersionVector(out, this.#state.floor, this.#state.origins);
-    return [floorKey, out.take()];
+    return floorEntry(this.#floorStored, this.#state.origins);
   }
 
   /** The end is on disk. Only now may what was stable at the start be purged, and the log be trimmed. */
@@ -250,23 +254,21 @@ export class Checkpointer {
 
   #encodeMeta(sweep: Sweep): Buffer {
     const state = this.#state;
-    const out = new ByteWriter(512);
-    out.u8(checkpointVersion);
-    out.string(state.name);
-    out.u8(sweep.gated ? 1 : 0);
-    out.f64(Math.max(state.clock.ceiling, state.ceilingInLog));
-    out.varint(sweep.lsn);
-    out.varint(sweep.streamStart);
-    out.f64(Math.max(state.map.horizonMs, 0));
-    writeVersionVector(out, sweep.vv, state.origins);
-    writeVersionVector(out, join(state.purgeable, sweep.stable), state.origins);
-    out.f64(Math.max(0, sweep.stableMs));
-    out.varint(sweep.contexts.length);
-    sweep.contexts.forEach((context, origin) => {
-      out.varint(origin);
-      writeVersionVector(out, context, state.origins);
-    });
-    return out.take();
+    return encodeMeta(
+      {
+        name: state.name,
+        gated: sweep.gated,
+        ceiling: Math.max(state.clock.ceiling, state.ceilingInLog),
+        lsn: sweep.lsn,
+        streamStart: sweep.streamStart,
+        horizonMs: Math.max(state.map.horizonMs, 0),
+        vv: sweep.vv,
+        purgeable: join(state.purgeable, sweep.stable),
+        stableMs: Math.max(0, sweep.stableMs),
+        contexts: sweep.contexts.map((context, origin) => [origin, context] as const),
+      },
+      state.origins,
+    );
   }
 }
 
@@ -277,11 +279,31 @@ export interface CheckpointMeta {
   readonly lsn: Lsn;
   readonly streamStart: Lsn;
   readonly horizonMs: number;
-  readonly vv: VersionVector;
-  readonly purgeable: VersionVector;
+  readonly vv: ReadonlyVersionVector;
+  readonly purgeable: ReadonlyVersionVector;
   readonly stableMs: number;
-  readonly contexts: readonly (readonly [number, VersionVector])[];
+  readonly contexts: readonly (readonly [number, ReadonlyVersionVector])[];
 }
+
+export const encodeMeta = (meta: CheckpointMeta, origins: OriginTable): Buffer => {
+  const out = new ByteWriter(512);
+  out.u8(checkpointVersion);
+  out.string(meta.name);
+  out.u8(meta.gated ? 1 : 0);
+  out.f64(meta.ceiling);
+  out.varint(meta.lsn);
+  out.varint(meta.streamStart);
+  out.f64(meta.horizonMs);
+  writeVersionVector(out, meta.vv, origins);
+  writeVersionVector(out, meta.purgeable, origins);
+  out.f64(meta.stableMs);
+  out.varint(meta.contexts.length);
+  for (const [origin, context] of meta.contexts) {
+    out.varint(origin);
+    writeVersionVector(out, context, origins);
+  }
+  return out.take();
+};
 
 /** Origins must have been loaded before. */
 export const decodeMeta = (bytes: Uint8Array, state: ReplicaState): CheckpointMeta => {
@@ -300,7 +322,7 @@ export const decodeMeta = (bytes: Uint8Array, state: ReplicaState): CheckpointMe
   const purgeable = readVersionVector(input, state.origins);
   const stableMs = input.whole();
   const count = input.count(2);
-  const contexts: [number, VersionVector][] = [];
+  const contexts: [number, ReadonlyVersionVector][] = [];
   for (let index = 0; index < count; index++) {
     const origin = input.varint();
     if (origin >= state.origins.size) throw new DecodeFault(`origin ${origin} of ${state.origins.size}`);
@@ -338,11 +360,11 @@ export const loadEntry = (
       state.gated = meta.gated;
       state.gatedInLog = meta.gated;
       state.clock.ceiling = Math.max(state.clock.ceiling, meta.ceiling);
-      state.vv = meta.vv;
-      state.purgeable = meta.purgeable;
+      state.vv = [...meta.vv];
+      state.purgeable = [...meta.purgeable];
       for (const [origin, context] of meta.contexts) {
         state.contextOf(origin);
-        state.contexts[origin] = context;
+        state.contexts[origin] = [...context];
       }
       state.map.advanceHorizon(Math.max(meta.horizonMs, meta.stableMs));
       state.nextLsn = meta.lsn;

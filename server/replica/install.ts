@@ -73,6 +73,7 @@ export const install = (
   state.purgeable = [];
   state.map.advanceHorizon(end.horizonMs);
   state.logIndex.reset(state.nextLsn, state.vv);
+  state.leaps++;
   state.count("installs");
   return { cells: staging.cells.size, dropped };
 };

@@ -13,18 +13,26 @@ import { at, covers, join, type ReadonlyVersionVector } from "./version-vector.t
 
 export class Purger {
   readonly #state: ReplicaState;
+  readonly #isHeld: () => boolean;
   #pending: CellRef[] = [];
   /** What the pass under way may purge; a pass begins when this can have grown. */
   #purgeable: ReadonlyVersionVector = [];
   #horizonMs = 0;
 
-  constructor(state: ReplicaState) {
+  /**
+   * `isHeld`: while it says so nothing is purged. For a walk that takes cells and the frames behind its beginning: a frame
+   * that came then may be one that a tombstone beats. Purged before the walk gets there, the tombstone would be in neither,
+   * and the frame would bring the key back.
+   */
+  constructor(state: ReplicaState, isHeld: () => boolean) {
     this.#state = state;
+    this.#isHeld = isHeld;
   }
 
   /** Begins a pass over all candidates if anything may have become purgeable since the last. */
   begin(): boolean {
     const state = this.#state;
+    if (this.#isHeld()) return false;
     if (this.#pending.length > 0) return true;
     if (covers(this.#purgeable, state.purgeable) && this.#horizonMs >= state.map.horizonMs) return false;
     this.#purgeable = [...state.purgeable];
@@ -33,8 +41,9 @@ export class Purger {
     return this.#pending.length > 0;
   }
 
+  /** What is left of the pass; 0 while it is held. */
   get pending(): number {
-    return this.#pending.length;
+    return this.#isHeld() ? 0 : this.#pending.length;
   }
 
   /**
@@ -45,6 +54,7 @@ export class Purger {
   slice(countMax: number): void {
     const state = this.#state;
     const { map } = state;
+    if (this.#isHeld()) return;
     let gone = 0;
     state.floor = join(state.floor, state.purgeable);
     for (let count = 0; count < countMax && this.#pending.length > 0; count++) {

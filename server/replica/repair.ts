@@ -225,6 +225,7 @@ export class Repairer {
     readCellBundle(cells, state.origins, (key, cell) => {
       if (repairCell(state, key, cell)) keys++;
     });
+    if (keys > 0) state.leaps++;
     link.digestMismatches = 0;
     state.events.push({ type: "repaired", peer: link.peer, keys });
   }

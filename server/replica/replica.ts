@@ -24,6 +24,7 @@ import {
   parseIncarnation,
   type Stamp,
 } from "../../protocol/words.ts";
+import { BackupScan } from "./backup-scan.ts";
 import { Checkpointer, loadEntry } from "./checkpoint.ts";
 import type { Conflict } from "./conflicts.ts";
 import type { Fact } from "./facts.ts";
@@ -93,6 +94,8 @@ export class Replica {
   /** The newest vector known to be on disk here. */
   synced: ReadonlyVersionVector = [];
   #stagings = new Map<number, Staging>();
+  /** They hold the log back, as streams do, and as long as they walk the map nothing is purged. */
+  readonly #backups = new Set<BackupScan>();
 
   constructor(options: ReplicaOptions) {
     this.state = new ReplicaState(options);
@@ -102,7 +105,7 @@ export class Replica {
     this.#out = new OutgoingStreams(this.state, this.#links);
     this.#in = new IncomingStreams(this.state, this.#links, this.#out);
     this.checkpointer = new Checkpointer(this.state, () => this.#in.stagingLsn());
-    this.purger = new Purger(this.state);
+    this.purger = new Purger(this.state, () => this.#isWalked());
     this.#repairer = new Repairer(this.state, this.#out);
     this.#in.onInstalled = () => this.checkpointer.abort();
   }
@@ -399,6 +402,22 @@ export class Replica {
     if (link !== undefined) this.#out.scanSlice(link, bytesMax);
   }
 
+  /** Begins a cut of the map, which holds the log back until endBackup(). */
+  beginBackup(): BackupScan {
+    const scan = new BackupScan(this.state);
+    this.#backups.add(scan);
+    return scan;
+  }
+
+  endBackup(scan: BackupScan): void {
+    this.#backups.delete(scan);
+  }
+
+  #isWalked(): boolean {
+    for (const { end } of this.#backups) if (end === undefined) return true;
+    return false;
+  }
+
   links(): Iterable<LinkState> {
     return this.#links.values();
   }
@@ -477,7 +496,9 @@ export class Replica {
       if (index !== state.selfIndex) held = meet(held, state.facts.newestOf(index)?.vv ?? []);
     }
     const heldLsn = state.logIndex.startFor(held) ?? state.logIndex.startLsn;
-    return Math.min(this.checkpointer.lsn, this.#out.pinnedLsn(), heldLsn);
+    let pinnedLsn = this.#out.pinnedLsn();
+    for (const { logCursor } of this.#backups) pinnedLsn = Math.min(pinnedLsn, logCursor);
+    return Math.min(this.checkpointer.lsn, pinnedLsn, heldLsn);
   }
 
   logTrimmed(firstLsn: Lsn): void {

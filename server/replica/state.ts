@@ -122,6 +122,8 @@ export class ReplicaState {
   ceilingWanted: Stamp = 0;
 
   nextLsn: Lsn = 1;
+  /** Counts what changed cells and is in no frame of the log: an installed transfer, a repair. A scan that saw one is void. */
+  leaps = 0;
   /** From the checkpoint: nothing of the log before this may be streamed. */
   streamStartLsn: Lsn = 1;
   readonly recent: RecentRecords;

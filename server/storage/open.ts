@@ -43,6 +43,8 @@ const identityFileName = "peer.json";
 const holderFileName = "holder.json";
 const logDirectoryName = "log";
 const checkpointDirectoryName = "checkpoint";
+/** What `chorus restore` builds in until it is done (server/backup/restore.ts). */
+export const restoringName = "restoring";
 
 export class FileStorage implements Storage {
   readonly dir: string;
@@ -100,7 +102,7 @@ export const openFileStorage = async (options: FileStorageOptions): Promise<File
   let log: FileLog | undefined;
   try {
     // Before anything is touched: it may be another peer's.
-    await loadIdentity(dir, peerName);
+    if ((await loadIdentity(dir, peerName)) === undefined) await refuseUnfinishedRestore(dir);
     const logDirectory = join(dir, logDirectoryName);
     const checkpointDirectory = join(dir, checkpointDirectoryName);
     await makeDirectory(logDirectory);
@@ -132,11 +134,20 @@ export const openFileStorage = async (options: FileStorageOptions): Promise<File
 export const isEmptyDirectory = async (dir: string): Promise<boolean> => {
   try {
     const names = await readdir(dir);
-    return ![identityFileName, logDirectoryName, checkpointDirectoryName].some((name) => names.includes(name));
+    return ![identityFileName, logDirectoryName, checkpointDirectoryName, restoringName].some((name) =>
+      names.includes(name),
+    );
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return true;
     throw openFailure(dir, error);
   }
+};
+
+/** It looks empty and is not meant to be: a peer that began anew there would be a surprise. */
+const refuseUnfinishedRestore = async (dir: string): Promise<void> => {
+  const names = await readdir(dir).catch((): string[] => []);
+  if (!names.includes(restoringName)) return;
+  throw new StorageFailure("FORMAT", `a restore into ${dir} was not finished: empty the directory and restore again`);
 };
 
 const openLocked = async (dir: string, checkpointDirectory: string, peerName: PeerName): Promise<FileCheckpoint> => {

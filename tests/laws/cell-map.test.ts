@@ -49,7 +49,7 @@ test("counts, bytes and digest equal a recount after frames, purges, dropped par
     fc.property(steps, fc.array(action, { maxLength: 40 }), (script, actions) => {
       const history = runHistory(script);
       const state = newState("reader");
-      const purger = new Purger(state);
+      const purger = new Purger(state, () => false);
       let horizonMs = history.endMs - 2 * horizonStepMs;
       for (const { what, index } of actions) {
         if (what === "frame") applyNext(state, history.frames, index);
