@@ -351,3 +351,32 @@ export const tuiConsoleHistoryLineMax = 4096;
 export const tuiEditorCharsMax = 256 * 1024;
 /** Keys a bulk delete removes per command. */
 export const tuiBulkDeleteBatchKeys = 500;
+
+// ---- The gateway ------------------------------------------------------------------------------------------------------
+
+/** Peers a gateway goes to, named and told of. More: the configuration is refused, or those told of are left out. */
+export const gatewayPeersMax = peersMax;
+/** Memory of the read cache unless the settings say otherwise. Beyond: what was not read for longest goes. */
+export const cacheBytesDefault = 64 * 1024 * 1024;
+/** Counted for each cached key besides its bytes: entry, its place in two lists, and what the routes make of it. */
+export const cacheEntryOverheadBytes = 600;
+/** Longest value that is cached. A longer one is asked for each time. */
+export const cachedValueBytesMax = 1024 * 1024;
+/** Keys changed lately that are remembered, so that a read begun before is not cached. Beyond: remembered for less long. */
+export const recentChangesMax = 100_000;
+/** Calls of a gateway under way at one peer, and their bytes. More wait; what waits for longer than its time: TIMEOUT. */
+export const gatewayInFlightMax = 1000;
+export const gatewayInFlightBytesMax = 2 * queuedInputBytesMax;
+/** Calls that wait in a gateway for a peer, and their bytes. More: TOO_MANY. */
+export const gatewayPendingCallsMax = 20_000;
+export const gatewayPendingBytesMax = 64 * 1024 * 1024;
+/** TCP connections carried at a time. More: closed at once. */
+export const gatewayConnectionsMax = 10_000;
+/** Bytes of one read of a carried connection, and unsent ones at which its other side is no longer read. */
+export const gatewayBufferBytes = 64 * 1024;
+/** A carried connection waits so long for a peer that takes it. Then it is closed. */
+export const gatewayConnectMsMax = 5000;
+/** What a gateway may take to stop beside `--drain`. Then the process ends with exit code 1. */
+export const gatewayCloseMsMax = 10_000;
+/** What `--drain` may ask for. */
+export const drainMsMax = 600_000;

@@ -10,7 +10,12 @@ import type { PeerConfig } from "./config.ts";
 
 export type { Logger } from "pino";
 
-export const createLogger = (config: Pick<PeerConfig, "name" | "logLevel" | "logFormat">): Logger => {
+/** `name`: the peer's, or `gateway`. */
+export interface LoggerOptions extends Pick<PeerConfig, "logLevel" | "logFormat"> {
+  readonly name: string;
+}
+
+export const createLogger = (config: LoggerOptions): Logger => {
   const options = { level: config.logLevel, base: { peer: config.name }, timestamp: pino.stdTimeFunctions.isoTime };
   const stderr = pino.destination({ fd: 2, sync: true });
   if (config.logFormat === "json") return pino(options, stderr);

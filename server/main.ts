@@ -14,7 +14,9 @@ import { addDataCommands } from "./cli/data/commands.ts";
 import { CommandFailure, failureText, usageFailure } from "./cli/failure.ts";
 
 /** npm runs us by script name; then that is what a person types again. */
-const isNpm = ["start", "peer", "chorus", "cluster", "tui"].includes(process.env["npm_lifecycle_event"] ?? "");
+const isNpm = ["start", "peer", "gateway", "chorus", "cluster", "tui"].includes(
+  process.env["npm_lifecycle_event"] ?? "",
+);
 const named = (script: string, direct: string): string => (isNpm ? `npm run ${script} --` : direct);
 
 const packageVersion = (): string => {
@@ -59,6 +61,7 @@ const program = new Command("chorus")
       ["chorus up", "three peers on this machine, data in ./data"],
       ["chorus peer --data ./mine", "one peer alone"],
       ["chorus peer --name b --peers a=10.0.0.1:6001,b=10.0.0.2:6001 ...", "one of several"],
+      ["chorus gateway --peers 127.0.0.1:6001,127.0.0.1:6002", "one address for browsers, curl and Redis clients"],
       ["chorus status --peers 127.0.0.1:6001,127.0.0.1:6002", "identical, or what differs"],
       ["chorus tui", "the cluster in the terminal: peers, keys, changes, conflicts"],
       ["chorus set city Oslo && chorus get city", "data, at whatever peer answers"],
@@ -105,6 +108,46 @@ peer.option("--print-config", "print each value and its source, and exit").actio
   const loaded = loadConfig({ flags: typedSettings(peer, settingDescriptions), env: process.env });
   if (peer.opts()["printConfig"] === true) process.stdout.write(printedConfig(loaded));
   else await (await import("./cli/peer.ts")).peerCommand(loaded);
+});
+
+const gateway = program
+  .command("gateway")
+  .description("run one gateway: HTTP and TCP clients in front of the peers")
+  .addHelpText(
+    "before",
+    examples(
+      [
+        `${named("gateway", "chorus gateway")}`.replace(/ --$/, ""),
+        "HTTP 5000, TCP 5100, before the peers of npm start",
+      ],
+      [
+        `${named("gateway", "chorus gateway")} --peers 10.0.0.1:6001,10.0.0.2:6001 --http 8080`,
+        "any peers to begin with",
+      ],
+      ['curl "http://localhost:5000/set?key=username&value=ada"', "a write, through the gateway"],
+      ["redis-cli -p 5100 get username", "a Redis client, handed on to a peer"],
+      ["CHORUS_GATEWAY_CACHE=1gb chorus gateway --print-config", "each value, and where it came from"],
+    ),
+  )
+  .addHelpText(
+    "after",
+    "\nEach flag has a CHORUS_GATEWAY_* variable and a key in the --config file. Flags > environment > file > defaults.",
+  );
+if (isAskedFor("gateway")) {
+  const [{ addSettingOptions }, { gatewaySettings, gatewayConfigVariable }] = await Promise.all([
+    import("./cli/setting-options.ts"),
+    import("./gateway/config.ts"),
+  ]);
+  addSettingOptions(gateway, gatewaySettings, gatewayConfigVariable);
+}
+gateway.option("--print-config", "print each value and its source, and exit").action(async () => {
+  const [{ gatewaySettings, loadGatewayConfig, printedGatewayConfig }, { typedSettings }] = await Promise.all([
+    import("./gateway/config.ts"),
+    import("./cli/setting-options.ts"),
+  ]);
+  const loaded = loadGatewayConfig({ flags: typedSettings(gateway, gatewaySettings), env: process.env });
+  if (gateway.opts()["printConfig"] === true) process.stdout.write(printedGatewayConfig(loaded));
+  else await (await import("./cli/gateway.ts")).gatewayCommand(loaded);
 });
 
 const up = program

@@ -66,6 +66,7 @@ export class Connection {
   #nextId = 1;
   #watchdog: ReturnType<typeof setInterval> | undefined;
   #heardAtMs = performance.now();
+  #aliveAtMs = performance.now();
   #tickAtMs = performance.now();
   /** Commands are held until the peer has reached our position; too many of those, and it does not even read a ping. */
   #graceMs = 0;
@@ -96,6 +97,11 @@ export class Connection {
   /** It has reached our position: it has answered something, or there was none. */
   get hasAnswered(): boolean {
     return this.#graceMs === 0;
+  }
+
+  /** When the peer was heard last, `performance.now()`. Unlike what it is given up by, no excuse is counted here. */
+  get aliveAtMs(): number {
+    return this.#aliveAtMs;
   }
 
   /** Ids are used once. */
@@ -142,7 +148,7 @@ export class Connection {
         {
           onText: (text) => this.#onText(text),
           onPong: () => {
-            this.#heardAtMs = performance.now();
+            this.#heardAtMs = this.#aliveAtMs = performance.now();
           },
           onEnd: (why) => this.cut(why),
         },
@@ -198,7 +204,7 @@ export class Connection {
 
   #onText(text: string): void {
     if (this.#isOver) return;
-    this.#heardAtMs = performance.now();
+    this.#heardAtMs = this.#aliveAtMs = performance.now();
     const parsed = parsePeerMessage(text);
     if (!parsed.ok) return this.cut(`it sent what is no message of this protocol: ${parsed.why}`);
     const { message } = parsed;

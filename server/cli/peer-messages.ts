@@ -1,5 +1,5 @@
 /**
- * How a peer's process says that it serves, to people and programs: a line on standard output, and, to a parent that
+ * How the process of a peer or a gateway says that it serves, to people and programs: a line on standard output, and, to a parent that
  * opened an IPC channel, a message.
  */
 import { type HostPort, hostPortToText } from "../settings.ts";
@@ -18,13 +18,16 @@ export const parsePeerMessage = (message: unknown): PeerMessage | undefined => {
 };
 
 /** `ready: peer b  tcp 127.0.0.1:5002  http 127.0.0.1:6002  pid 4711` */
-export const readyLine = (peer: {
-  name: string;
+export const readyLine = (service: {
+  /** `peer b`, `gateway`. */
+  what: string;
   bind: string;
   tcpPort: number;
   httpPort: number;
   pid: number;
 }): string => {
-  const address = (port: number): string => hostPortToText({ host: peer.bind, port } satisfies HostPort);
-  return `ready: peer ${peer.name}  tcp ${address(peer.tcpPort)}  http ${address(peer.httpPort)}  pid ${peer.pid}`;
+  const address = (port: number): string => hostPortToText({ host: service.bind, port } satisfies HostPort);
+  // A gateway may balance no TCP.
+  const tcp = service.tcpPort === 0 ? "" : `  tcp ${address(service.tcpPort)}`;
+  return `ready: ${service.what}${tcp}  http ${address(service.httpPort)}  pid ${service.pid}`;
 };
