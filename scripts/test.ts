@@ -47,6 +47,7 @@ const checks: readonly (readonly [name: string, command: readonly string[]])[] =
   ["types", [binary("tsc"), "-p", "."]],
   ["docs/COMMANDS.md", script("scripts/docs-commands.ts", "--check")],
   ["docs/OPERATIONS.md", script("scripts/docs-config.ts", "--check")],
+  ["docs/OPERATIONS.md, metrics", script("scripts/docs-metrics.ts", "--check")],
 ];
 
 const run = (command: readonly string[]): { readonly code: number; readonly text: string } => {

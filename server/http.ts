@@ -1,5 +1,5 @@
 /**
- * A peer's HTTP port: what a person or an orchestrator asks (`/status`, `/livez`, `/readyz`, `/healthz`), and the door
+ * A peer's HTTP port: what a person or an orchestrator asks (`/status`, `/metrics`, `/livez`, `/readyz`, `/healthz`), and the door
  * through which WebSockets are handed on (`/peer`, see server/links; `/client`, see server/ports/client-socket.ts), and
  * streams (`/watch`, see server/ports/watch-stream.ts).
  *
@@ -21,6 +21,7 @@ import {
   httpRequestTimeoutMs,
 } from "../protocol/limits.ts";
 import { refuseUpgrade } from "./links/refuse-upgrade.ts";
+import type { Metrics } from "./metrics/family.ts";
 
 export interface HealthCheck {
   /** One word, such as `loading`, `gate`, `draining`, `storage`. */
@@ -36,6 +37,8 @@ export interface HttpSource {
   status(): unknown;
   /** All that must be ok for this peer to be sent clients. */
   checks(): readonly HealthCheck[];
+  /** `/metrics`; undefined: there is none. */
+  readonly metrics?: Metrics;
 }
 
 export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
@@ -165,6 +168,13 @@ const routesOf = ({ source, upgrades, onError }: HttpOptions): Hono => {
   app.get("/livez", (context) => health(context, "livez", []));
   app.get("/readyz", (context) => health(context, "readyz", source.checks()));
   app.get("/healthz", (context) => health(context, "healthz", source.checks()));
+  const { metrics } = source;
+  if (metrics !== undefined) {
+    app.get("/metrics", async () => {
+      const headers = { "Content-Type": metrics.contentType, ...baseHeaders };
+      return new Response(await metrics.scrape(), { headers });
+    });
+  }
   for (const path of upgrades.keys()) {
     const headers = { Upgrade: "websocket", Connection: "Upgrade" };
     app.get(path, () => json(426, errorBody(426, "this path speaks WebSocket only"), headers));

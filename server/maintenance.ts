@@ -14,7 +14,12 @@ export interface MaintenanceOptions {
   readonly loop: TurnLoop;
   readonly logRetentionBytes: number;
   readonly onFailure: (error: unknown) => void;
-  readonly onCheckpoint: (report: { readonly cells: number; readonly tookMs: number }) => void;
+  /** `slowestSliceMs`: what of it kept clients waiting at once. */
+  readonly onCheckpoint: (report: {
+    readonly cells: number;
+    readonly tookMs: number;
+    readonly slowestSliceMs: number;
+  }) => void;
   readonly timing?: Partial<MaintenanceTiming>;
 }
 
@@ -51,6 +56,7 @@ export class Maintenance {
   #checkpointBeganAtMs = performance.now();
   #lastLsn = 0;
   #wanted = false;
+  #slowestSliceMs = 0;
   /** Peers see the same bytes and often start together: each keeps its own pace, so that not all checkpoint at once. */
   readonly #pace = 0.75 + Math.random() * 0.5;
 
@@ -107,6 +113,7 @@ export class Maintenance {
     this.#lastAppendedBytes = loop.counters.appendedBytes;
     loop.flush();
     checkpointer.begin();
+    this.#slowestSliceMs = 0;
     this.#lastLsn = storage.log.nextLsn;
     for (;;) {
       const entries = await this.#slices();
@@ -125,7 +132,8 @@ export class Maintenance {
     if (!checkpointer.running) return;
     const { cells } = checkpointer.finished();
     this.checkpointFinishedAtMs = performance.now();
-    onCheckpoint({ cells, tookMs: this.checkpointFinishedAtMs - startedMs });
+    const tookMs = this.checkpointFinishedAtMs - startedMs;
+    onCheckpoint({ cells, tookMs, slowestSliceMs: this.#slowestSliceMs });
   }
 
   /** As many slices as are worth a sync, each in its own turn of the loop. Empty when there are no more. */
@@ -133,7 +141,9 @@ export class Maintenance {
     const { replica } = this.#options;
     const entries: CheckpointEntry[] = [];
     for (let bytes = 0; bytes < checkpointWriteBytes && !this.#stopped; ) {
+      const beganMs = performance.now();
       const slice = replica.checkpointer.slice();
+      this.#slowestSliceMs = Math.max(this.#slowestSliceMs, performance.now() - beganMs);
       if (slice.length === 0) break;
       for (const entry of slice) {
         entries.push(entry);

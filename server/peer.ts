@@ -31,8 +31,10 @@ import { type Link, type LinkEvents, LinkFaults, type LinkTiming, PeerLinks } fr
 import { refuseUpgrade } from "./links/refuse-upgrade.ts";
 import { createLogger, type Logger } from "./logger.ts";
 import { Maintenance, type MaintenanceTiming } from "./maintenance.ts";
-import { LatencyEvents } from "./metrics/latency-events.ts";
-import { SlowLog } from "./metrics/slow-log.ts";
+import { metricsOf } from "./metrics/family.ts";
+import { type PeerFigures, peerFamilies } from "./metrics/peer-families.ts";
+import { PeerMeasures } from "./metrics/peer-measures.ts";
+import { processFigures } from "./metrics/process-families.ts";
 import type { Welcome } from "./ports/client-socket-owner.ts";
 import { ClientSocketPort } from "./ports/client-socket-port.ts";
 import { TcpPort } from "./ports/tcp.ts";
@@ -116,8 +118,7 @@ class Peer implements RunningPeer, LinkEvents {
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #faults = new LinkFaults();
   readonly #pubSub = new PubSubHub();
-  readonly #slowLog = new SlowLog();
-  readonly #latencyEvents = new LatencyEvents();
+  readonly #measures = new PeerMeasures({ slowLoopMs, wallMs: () => this.#wallMs() });
   readonly #relay = new PublishRelay({
     links: () => this.#linksById.values(),
     send: (link, message) => this.#outbox.send(link, message),
@@ -190,6 +191,7 @@ class Peer implements RunningPeer, LinkEvents {
       ...(segmentBytes === undefined ? {} : { segmentBytes }),
     });
     this.#storage = storage;
+    storage.log.onSynced = (tookMs) => this.#measures.onSynced(tookMs);
     for (const warning of storage.warnings) this.#logger.warn(warning);
     await this.#openHttp();
     const recovery = await recover(storage, this.#replica, (words) => this.#logger.info(words));
@@ -226,8 +228,8 @@ class Peer implements RunningPeer, LinkEvents {
       links: () => this.#openLinks(),
       pubSub: this.#pubSub,
       keyEvents: new KeyEvents(this.#pubSub, this.#feed),
-      slowLog: this.#slowLog,
-      latencyEvents: this.#latencyEvents,
+      slowLog: this.#measures.slowLog,
+      latencyEvents: this.#measures.latencyEvents,
       linkFaults: config.faultLinks
         ? linkFaultControl({
             faults: this.#faults,
@@ -251,7 +253,10 @@ class Peer implements RunningPeer, LinkEvents {
       loop: this.#loop,
       logRetentionBytes: config.logRetentionBytes,
       onFailure: (error) => this.#fail(error),
-      onCheckpoint: ({ cells, tookMs }) => this.#logger.debug({ cells, ms: Math.round(tookMs) }, "checkpoint finished"),
+      onCheckpoint: (report) => {
+        this.#measures.onCheckpoint(report);
+        this.#logger.debug({ cells: report.cells, ms: Math.round(report.tookMs) }, "checkpoint finished");
+      },
       ...(this.#options.maintenance === undefined ? {} : { timing: this.#options.maintenance }),
     });
     this.#tcp = new TcpPort({
@@ -348,7 +353,11 @@ class Peer implements RunningPeer, LinkEvents {
   async #openHttp(): Promise<void> {
     const config = this.#config;
     this.#http = createHttpServer({
-      source: { status: () => this.#status(), checks: () => this.#checks() },
+      source: {
+        status: () => this.#status(),
+        checks: () => this.#checks(),
+        metrics: metricsOf(peerFamilies, () => this.#figures()),
+      },
       upgrades: new Map([
         [
           "/peer",
@@ -485,7 +494,9 @@ class Peer implements RunningPeer, LinkEvents {
   async #checkDisk(): Promise<void> {
     const storage = this.#storage;
     if (storage === undefined || this.#closing !== undefined) return;
-    const low = (await storage.freeBytes()) < diskFreeBytesLow;
+    const freeBytes = await storage.freeBytes();
+    this.#measures.diskFreeBytes = freeBytes;
+    const low = freeBytes < diskFreeBytesLow;
     if (low !== this.#diskLow) {
       this.#diskLow = low;
       if (low) this.#logger.error("the disk is nearly full: writes are refused until there is room again");
@@ -496,8 +507,10 @@ class Peer implements RunningPeer, LinkEvents {
   }
 
   #watchLoop(): void {
-    this.#slowestMs = Math.max(this.#slowestMs, this.#loopDelay.max / 1e6);
+    const delayMs = this.#loopDelay.max / 1e6;
     this.#loopDelay.reset();
+    this.#measures.onLoopDelay(delayMs);
+    this.#slowestMs = Math.max(this.#slowestMs, delayMs);
     if (this.#slowestMs <= slowLoopMs || performance.now() - this.#slowLoggedAtMs < slowLoopLogMs) return;
     this.#slowLoggedAtMs = performance.now();
     this.#logger.warn({ ms: Math.round(this.#slowestMs) }, "the event loop stood still");
@@ -646,6 +659,7 @@ class Peer implements RunningPeer, LinkEvents {
 
   #onEvent(event: ReplicaEvent): void {
     const logger = this.#logger;
+    this.#measures.onReplicaEvent(event, this.#loop.turnMs);
     switch (event.type) {
       case "caught-up":
         return logger.info({ frames: event.frames, ops: event.ops }, `sent ${event.peer} what it lacked`);
@@ -780,6 +794,52 @@ class Peer implements RunningPeer, LinkEvents {
       peers: this.#peerAddresses(),
       skewState: this.#skew.state,
     });
+  }
+
+  #figures(): PeerFigures {
+    const { loopDelays, latencyEvents, slowLog, fsyncTimes, checkpointTimes, catchUps, diskFreeBytes } = this.#measures;
+    const [config, storage, tcp, clients] = [this.#config, this.#storage, this.#tcp, this.#clients];
+    const isRunning = this.#loaded && storage !== undefined && tcp !== undefined && clients !== undefined;
+    if (isRunning) this.#loop.begin();
+    return {
+      process: processFigures(),
+      version: this.#version,
+      name: config.name,
+      cluster: config.clusterId,
+      checks: this.#checks(),
+      alarms: this.#alarms().length,
+      loopDelays,
+      latencyEvents,
+      memoryBytesMax: config.memoryBytesMax,
+      logRetentionBytes: config.logRetentionBytes,
+      running: isRunning
+        ? {
+            replica: this.#replica,
+            storage,
+            maintenance: this.#maintenance,
+            commands: this.#executor.stats,
+            slowCommands: slowLog.recorded,
+            peers: this.#links === undefined ? [] : this.#host.peers().filter((peer) => !peer.self),
+            links: this.#links?.status() ?? [],
+            wallMs: this.#wallMs(),
+            nowMs: performance.now(),
+            skewState: this.#skew.state,
+            turns: this.#loop.counters.turns,
+            appendedBytes: this.#loop.counters.appendedBytes,
+            replyTimes: this.#loop.replyTimes,
+            fsyncTimes,
+            checkpointTimes,
+            checkpointBytes: this.#checkpointBytes,
+            diskFreeBytes,
+            catchUps,
+            tcp: { open: tcp.connectionCount, counters: tcp.counters },
+            webSocket: { open: clients.connectionCount, counters: clients.counters },
+            watches: this.#feed?.subscriberCount ?? 0,
+            pubSub: this.#pubSub.counts,
+            publishMissed: this.#relay.missed,
+          }
+        : undefined,
+    };
   }
 
   #info(): ReturnType<typeof infoSections> {

@@ -10,6 +10,7 @@
 import { performance } from "node:perf_hooks";
 import type { Incarnation, Lsn } from "../protocol/words.ts";
 import { LatencyWindow } from "./latency-window.ts";
+import { DurationHistogram } from "./metrics/duration-histogram.ts";
 import type { Ready, Replica } from "./replica/index.ts";
 import type { Log } from "./storage/storage.ts";
 import type { Releasable, Turn } from "./turn.ts";
@@ -64,6 +65,8 @@ export class TurnLoop implements Turn {
 
   /** From the begin of the turn in which a connection's commands ran until their replies went: once for all of them. */
   readonly latency = new LatencyWindow();
+  /** The same since the start. */
+  readonly replyTimes = new DurationHistogram();
   /** Plain numbers for metrics. */
   readonly counters = { turns: 0, appendedBytes: 0, syncs: 0, syncMsLast: 0, syncMsMax: 0 };
 
@@ -179,7 +182,7 @@ export class TurnLoop implements Turn {
     if (this.#held.length === 0 && fsync !== "always" && acks === 0) {
       for (const connection of connections) connection.release(connection.takeOutput());
       const nowMs = performance.now();
-      this.latency.note(nowMs - this.#begunAtMs, connections.length, nowMs);
+      this.#noteLatency(nowMs - this.#begunAtMs, connections.length, nowMs);
       return;
     }
     const nextLsn = this.#log.nextLsn;
@@ -193,6 +196,11 @@ export class TurnLoop implements Turn {
       this.#replica.requestSync();
       this.begin();
     }
+  }
+
+  #noteLatency(tookMs: number, count: number, nowMs: number): void {
+    this.latency.note(tookMs, count, nowMs);
+    this.replyTimes.note(tookMs * 1000, count);
   }
 
   #isAcknowledged(seq: number): boolean {
@@ -217,7 +225,7 @@ export class TurnLoop implements Turn {
       this.#held = still;
       for (const { connection, output } of due) connection.release(output);
       const nowMs = performance.now();
-      for (const { begunAtMs } of due) this.latency.note(nowMs - begunAtMs, 1, nowMs);
+      for (const { begunAtMs } of due) this.#noteLatency(nowMs - begunAtMs, 1, nowMs);
     }
     if (this.#waiters.length > 0 && this.#replica.tidings !== this.#tidings) {
       this.#tidings = this.#replica.tidings;

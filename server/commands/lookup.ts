@@ -34,7 +34,7 @@ const inSubscribeMode: ReadonlySet<string> = new Set([
 /** Each touches one key, or a few, and copies no long value. */
 const brief: ReadonlySet<string> = new Set(
   [
-    "get set setnx setex psetex getset getdel getex del delete unlink touch exists strlen type mget",
+    "get set setnx setex psetex getset getdel getex version delex del delete unlink touch exists strlen type mget",
     "incr incrby decr decrby ttl pttl expiretime pexpiretime expire pexpire expireat pexpireat persist ping echo",
   ].flatMap((names) => names.split(" ")),
 );

@@ -81,6 +81,8 @@ export class FileLog implements Log {
     rolls: 0,
     rollsUnprepared: 0,
   };
+  /** Told of each sync that ended well. */
+  onSynced: (tookMs: number) => void = () => {};
   /** What a power failure left half-written and this start cut off. */
   readonly torn: TornTail | undefined;
 
@@ -377,6 +379,7 @@ export class FileLog implements Log {
     metrics.syncs += 1;
     metrics.lastSyncMs = performance.now() - beganMs;
     metrics.maxSyncMs = Math.max(metrics.maxSyncMs, metrics.lastSyncMs);
+    this.onSynced(metrics.lastSyncMs);
     // A blocking sync may have been further than the one that ends now.
     this.#place.syncedLsn = Math.max(this.#place.syncedLsn, target);
     this.#noteSynced();
