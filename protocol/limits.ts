@@ -145,13 +145,31 @@ if (peersMax * 35 + 1024 > handshakeMessageBytesMax) throw new Error("a hello mu
 
 /** Open connections of the HTTP port, links and client WebSockets among them. Beyond: closed at once. */
 export const httpConnectionsMax = 5120;
-/** Headers of a request: bytes (beyond: HTTP 431) and count (the rest is ignored). */
-export const httpHeaderBytesMax = 8 * 1024;
+/** Headers of a request, its URL among them: bytes (beyond: HTTP 431) and count (the rest is ignored). */
+export const httpHeaderBytesMax = 16 * 1024;
 export const httpHeadersMax = 64;
 /** Time for the headers, for the whole request, and between two requests. Beyond: HTTP 408 or closed. */
 export const httpHeadersTimeoutMs = 5000;
-export const httpRequestTimeoutMs = 10_000;
+export const httpRequestTimeoutMs = 30_000;
 export const httpKeepAliveTimeoutMs = 5000;
+/** Who is refused while its body comes is read so long, that it sees the answer. Then it is cut. */
+export const httpLingerMs = 1000;
+/** Bodies of all requests that are being read. Beyond: HTTP 503 TOO_MANY. One body: `valueBytesMax`, beyond HTTP 413. */
+export const httpBodiesBytesMax = 256 * 1024 * 1024;
+/** Requests of one HTTP port that wait for an answer. More: HTTP 503 TOO_MANY. */
+export const httpCallsMax = 10_000;
+/** How long a request waits until the peer has what its session saw. Then: HTTP 503 STALE. */
+export const httpStaleAfterMs = 5000;
+/** Longest session token given out; it travels in a header. A read that saw more keeps the token it came with. */
+export const sessionTokenBytesMax = 3 * 1024;
+/** A browser keeps its session for so long after its last write: far longer than replication takes. */
+export const sessionCookieSeconds = 60;
+/** Keys of one page of `GET /kv`: unless asked, and at most asked for. A page may hold a few more. */
+export const listKeysDefault = 100;
+export const listKeysMax = 1000;
+/** How long one page looks for keys of a rare prefix. Then it ends early, with a cursor. */
+export const listPageMs = 200;
+if (httpBodiesBytesMax < 4 * valueBytesMax) throw new Error("some of the longest values must be read at once");
 if (commandBytesMax < valueBytesMax + keyBytesMax) throw new Error("one command must hold the longest value");
 
 // ---- Commands -------------------------------------------------------------------------------------------------------

@@ -85,9 +85,7 @@ export class PeerHost implements CommandHost {
     this.latencyEvents = parts.latencyEvents;
     const settable = [notifyParameter(parts.keyEvents), ...slowCommandParameters(parts.slowLog, parts.latencyEvents)];
     this.#settable = new Map(settable.map((parameter) => [parameter.name, parameter]));
-    const { password } = parts.config;
-    this.checkPassword =
-      password === undefined ? undefined : (user, given) => user === "default" && sameText(password, given);
+    this.checkPassword = passwordCheckOf(parts.config.password);
   }
 
   sessions(): Iterable<Session> {
@@ -364,6 +362,12 @@ const linkStateText = (socket: string | undefined, stream: string | undefined, s
   if (staging || stream === "scan" || stream === "transfer-log") return "transfer";
   return stream === "live" ? "up" : "catching-up";
 };
+
+/** Of the one user there is. Undefined: no password is set. */
+export const passwordCheckOf = (
+  password: string | undefined,
+): ((user: string, password: string) => boolean) | undefined =>
+  password === undefined ? undefined : (user, given) => user === "default" && sameText(password, given);
 
 const sameText = (a: string, b: string): boolean => {
   const left = Buffer.from(a, "latin1");

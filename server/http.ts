@@ -8,7 +8,7 @@
  * WebSocket may be opened by any page, whoever serves it, so `/client` looks at the Origin too.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type AddressInfo, isIP } from "node:net";
+import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
 import { type Context, Hono } from "hono";
@@ -22,6 +22,9 @@ import {
 } from "../protocol/limits.ts";
 import { refuseUpgrade } from "./links/refuse-upgrade.ts";
 import type { Metrics } from "./metrics/family.ts";
+import { answerFailure, badMethod, baseHeaders, errorText, forbidden } from "./web/answers.ts";
+import { httpStatusOf, KvFailure } from "./web/kv-backend.ts";
+import { PageRules } from "./web/page-rules.ts";
 
 export interface HealthCheck {
   /** One word, such as `loading`, `gate`, `draining`, `storage`. */
@@ -49,6 +52,8 @@ export interface HttpOptions {
   readonly upgrades: ReadonlyMap<string, UpgradeHandler>;
   /** Path to handler of GET and HEAD whose answer may go on for ever. Web pages: as with `pagePaths`, with CORS headers. */
   readonly streams?: ReadonlyMap<string, StreamHandler>;
+  /** The routes for keys, asked first. */
+  readonly routes?: RequestRoutes;
   /** Of `upgrades`, those that web pages may open: of this very host and port, and of `allowOrigins`. */
   readonly pagePaths?: ReadonlySet<string>;
   /** Origins such as `https://app.example`; `*` is any. */
@@ -59,39 +64,32 @@ export interface HttpOptions {
   readonly onError: (error: unknown) => void;
 }
 
+export interface RequestRoutes {
+  /** Called for every request whose Host is allowed. True: it answers, now or later. */
+  handle(request: IncomingMessage, response: ServerResponse, rules: PageRules): boolean;
+}
+
 export type StreamHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** Not listening yet, see listenHttp. */
 export const createHttpServer = (options: HttpOptions): Server => {
   const answer = getRequestListener(routesOf(options).fetch, { overrideGlobalObjects: false });
-  const hosts = new Set(options.hosts.map((host) => host.toLowerCase()));
+  const rules = new PageRules(options);
   const onStream = (request: IncomingMessage, response: ServerResponse, stream: StreamHandler): void => {
-    const { origin, "sec-fetch-site": site } = request.headers;
-    // A page's <img> or <script> sends no Origin; it could not read the answer, but would hold it open.
-    const isForeign = origin === undefined && (site === "cross-site" || site === "same-site");
-    if (isForeign || !isOriginAllowed(request, hosts, options.allowOrigins)) {
-      return answerError(response, 403, "a page of that origin may not read this; see --allow-origin");
-    }
-    if (origin !== undefined && options.allowOrigins?.some((each) => each === "*" || each === origin.toLowerCase())) {
-      response.setHeader("Access-Control-Allow-Origin", origin);
-      response.setHeader("Vary", "Origin");
-      if (request.method === "OPTIONS") {
-        response.setHeader("Access-Control-Allow-Headers", "Authorization, Last-Event-ID");
-        response.writeHead(204, { "Access-Control-Allow-Methods": "GET, HEAD", ...baseHeaders }).end();
-        return;
-      }
-    }
+    const refusal = rules.refusal(request, "read");
+    if (refusal !== undefined) return answerFailure(request, response, forbidden(refusal));
+    if (rules.cors(request, response)) return;
     if (request.method !== "GET" && request.method !== "HEAD") {
-      return answerError(response, 405, `${request.method} is not allowed here`, { Allow: "GET, HEAD" });
+      return answerFailure(request, response, badMethod(request.method), { Allow: "GET, HEAD" });
     }
     stream(request, response);
   };
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
-    const host = request.headers.host;
-    // Without Host only HTTP/1.0, which no browser speaks and load balancers' probes do.
-    if (host !== undefined && !isHostAllowed(host, hosts)) {
-      return answerError(response, 421, "this peer does not answer to that Host; see --advertise");
+    if (!rules.isHostAllowed(request.headers.host)) {
+      const why = "this peer does not answer to that Host; see --advertise";
+      return answerFailure(request, response, new KvFailure("MISDIRECTED", why));
     }
+    if (options.routes?.handle(request, response, rules) === true) return;
     const stream = options.streams?.get(pathOf(request));
     if (stream !== undefined) return onStream(request, response, stream);
     // Nothing behind here looks at it; what is allowed for us (capitals, none at all) Hono's adapter answers with 400.
@@ -113,12 +111,14 @@ export const createHttpServer = (options: HttpOptions): Server => {
     },
     onRequest,
   );
+  // Whoever reads the body asks for it with 100; a refusal comes instead of it.
+  server.on("checkContinue", onRequest);
   server.maxHeadersCount = httpHeadersMax;
   server.maxConnections = httpConnectionsMax;
   server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const path = pathOf(request);
     const handler = options.upgrades.get(path);
-    const isRefused = options.pagePaths?.has(path) === true && !isOriginAllowed(request, hosts, options.allowOrigins);
+    const isRefused = options.pagePaths?.has(path) === true && !rules.isOriginAllowed(request);
     if (handler !== undefined && !isRefused) return handler(request, socket, head);
     socket.on("error", () => socket.destroy());
     if (isRefused) refuseUpgrade(socket, 403, "a page of that origin may not connect here; see --allow-origin");
@@ -160,7 +160,7 @@ const routesOf = ({ source, upgrades, onError }: HttpOptions): Hono => {
     if (context.req.method !== "GET" && context.req.method !== "HEAD") {
       // The body is not read, so the connection cannot be used again.
       const headers = { Allow: "GET, HEAD", Connection: "close" };
-      return json(405, errorBody(405, `${context.req.method} is not allowed here`), headers);
+      return jsonError(badMethod(context.req.method), headers);
     }
     return next();
   });
@@ -177,25 +177,23 @@ const routesOf = ({ source, upgrades, onError }: HttpOptions): Hono => {
   }
   for (const path of upgrades.keys()) {
     const headers = { Upgrade: "websocket", Connection: "Upgrade" };
-    app.get(path, () => json(426, errorBody(426, "this path speaks WebSocket only"), headers));
+    app.get(path, () => jsonError(new KvFailure("UPGRADE_REQUIRED", "this path speaks WebSocket only"), headers));
   }
-  app.notFound(() => json(404, errorBody(404, "no such path")));
+  app.notFound(() => jsonError(new KvFailure("NOT_FOUND", "no such path")));
   app.onError((error) => {
     onError(error);
-    return json(500, errorBody(500, "an error inside this peer; its log has it"));
+    return jsonError(new KvFailure("INTERNAL", "an error inside this peer; its log has it"));
   });
   return app;
 };
 
-const baseHeaders = { "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff" };
+const json = (status: number, body: unknown): Response => jsonText(status, `${JSON.stringify(body, jsonValue, 2)}\n`);
 
-const errorBody = (status: number, message: string): unknown => ({ error: { status, message } });
+const jsonText = (status: number, text: string, headers: Record<string, string> = {}): Response =>
+  new Response(text, { status, headers: { "Content-Type": "application/json", ...baseHeaders, ...headers } });
 
-const json = (status: number, body: unknown, headers: Record<string, string> = {}): Response =>
-  new Response(`${JSON.stringify(body, jsonValue, 2)}\n`, {
-    status,
-    headers: { "Content-Type": "application/json", ...baseHeaders, ...headers },
-  });
+const jsonError = (failure: KvFailure, headers: Record<string, string> = {}): Response =>
+  jsonText(httpStatusOf(failure), errorText(failure, httpStatusOf(failure)), headers);
 
 const jsonValue = (_key: string, value: unknown): unknown => {
   if (typeof value === "bigint") return value.toString();
@@ -217,54 +215,7 @@ const health = (context: Context, name: string, checks: readonly HealthCheck[]):
   });
 };
 
-/** For those who answer past the routes. */
-export const answerError = (
-  response: ServerResponse,
-  status: number,
-  message: string,
-  headers: Readonly<Record<string, string>> = {},
-): void => {
-  response.writeHead(status, {
-    "Content-Type": "application/json",
-    Connection: "close",
-    ...baseHeaders,
-    ...headers,
-  });
-  response.end(`${JSON.stringify(errorBody(status, message), undefined, 2)}\n`);
-};
-
 const pathOf = (request: IncomingMessage): string => (request.url ?? "").split("?", 1)[0] ?? "";
-
-// ---- Names ----------------------------------------------------------------------------------------------------------
-
-const isHostAllowed = (host: string, advertised: ReadonlySet<string>): boolean => {
-  const match = /^(?:\[([^\]]*)\]|([^:]*))(?::[0-9]{0,5})?$/.exec(host);
-  if (match === null) return false;
-  const name = (match[1] ?? match[2] ?? "").toLowerCase();
-  return name === "localhost" || isIP(name) !== 0 || advertised.has(name);
-};
-
-/**
- * Programs send no Origin. A page that came from the very host and port it asks is no stranger, provided that its host
- * is a name of ours: a rebound name is the same in both headers.
- */
-const isOriginAllowed = (
-  { headers }: IncomingMessage,
-  hosts: ReadonlySet<string>,
-  allowed: readonly string[] = [],
-): boolean => {
-  const origin = headers.origin ?? headers["sec-websocket-origin"];
-  if (origin === undefined || allowed.includes("*")) return true;
-  if (typeof origin !== "string") return false;
-  if (allowed.includes(origin.toLowerCase())) return true;
-  const { host } = headers;
-  if (host === undefined || !isHostAllowed(host, hosts)) return false;
-  const [, scheme, authority] = /^(https?):\/\/([^/@]+)$/i.exec(origin) ?? [];
-  if (scheme === undefined || authority === undefined) return false;
-  const withPort = (name: string): string =>
-    /:[0-9]+$/.test(name) ? name.toLowerCase() : `${name.toLowerCase()}:${scheme.toLowerCase() === "https" ? 443 : 80}`;
-  return withPort(authority) === withPort(host);
-};
 
 const listenFailureText = (error: NodeJS.ErrnoException, where: { host: string; port: number }): string => {
   const port = `HTTP port ${where.port} on ${where.host}`;

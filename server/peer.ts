@@ -10,9 +10,9 @@ import { readFileSync } from "node:fs";
 import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import { Mutex } from "async-mutex";
 import { DecodeFault } from "../protocol/bytes.ts";
-import { conflictBytesMax, diskFreeBytesLow, linkQueueHighBytes, linkTurnMs } from "../protocol/limits.ts";
+import { conflictBytesMax, diskFreeBytesLow, linkQueueHighBytes, linkTurnMs, portCloseMs } from "../protocol/limits.ts";
 import { publishedKind } from "../protocol/published.ts";
-import type { Incarnation, PeerName } from "../protocol/words.ts";
+import { type Incarnation, originId, type PeerName } from "../protocol/words.ts";
 import { BackupStreams } from "./backup/backup-streams.ts";
 import { makeExecutor } from "./commands/execute.ts";
 import { stopListening } from "./commands/pubsub.ts";
@@ -20,8 +20,8 @@ import type { Session } from "./commands/session.ts";
 import type { PeerConfig } from "./config.ts";
 import { ConflictFeed } from "./feed/conflict-feed.ts";
 import { ReplicaFeed } from "./feed/replica-feed.ts";
-import { PeerHost } from "./host.ts";
-import { answerError, closeHttpServer, createHttpServer, type HealthCheck, listenHttp } from "./http.ts";
+import { PeerHost, passwordCheckOf } from "./host.ts";
+import { closeHttpServer, createHttpServer, type HealthCheck, listenHttp } from "./http.ts";
 import { infoSections } from "./info.ts";
 import { LagClock } from "./lag-clock.ts";
 import { LatencyWindow } from "./latency-window.ts";
@@ -51,6 +51,10 @@ import { statusReport } from "./status-report.ts";
 import { type FileStorage, openFileStorage } from "./storage/open.ts";
 import { LogTrimmed, StorageFailure } from "./storage/storage.ts";
 import { TurnLoop } from "./turn-loop.ts";
+import { answerFailure } from "./web/answers.ts";
+import { KvFailure } from "./web/kv-backend.ts";
+import { KvRoutes } from "./web/kv-routes.ts";
+import { PeerBackend } from "./web/peer-backend.ts";
 
 /** Facts, digests and clocks are told so often. Less: purging and relaying lag more; more: idle traffic. */
 const heartbeatIntervalMs = 500;
@@ -78,6 +82,8 @@ export interface PeerOptions {
   readonly factIntervalMs?: number;
   readonly wallMs?: () => number;
 }
+
+const readingData = new KvFailure("LOADING", "this peer is reading its data");
 
 const packageVersion = (): string => {
   for (const up of ["../package.json", "../../package.json"]) {
@@ -138,6 +144,7 @@ class Peer implements RunningPeer, LinkEvents {
   #clients: ClientSocketPort | undefined;
   #watches: WatchStreams | undefined;
   #backups: BackupStreams | undefined;
+  #web: PeerBackend | undefined;
   #http: ReturnType<typeof createHttpServer> | undefined;
   #httpPort = 0;
   #loaded = false;
@@ -272,7 +279,13 @@ class Peer implements RunningPeer, LinkEvents {
       feed: this.#feed,
       readRefusal: () => this.#host.readRefusal(),
       checkPassword: this.#host.checkPassword,
-      refuse: answerError,
+    });
+    this.#web = new PeerBackend({
+      execute: this.#executor,
+      turn: this.#loop,
+      feed: this.#feed,
+      run: () => originId(config.name, this.#replica.state.incarnation),
+      nextSessionId: () => ++this.#lastSessionId,
     });
     this.#backups = new BackupStreams({
       replica: this.#replica,
@@ -283,7 +296,6 @@ class Peer implements RunningPeer, LinkEvents {
       header: () => ({ cluster: config.clusterId, peer: config.name, version: this.#version }),
       readRefusal: () => this.#host.readRefusal(),
       checkPassword: this.#host.checkPassword,
-      refuse: answerError,
       onEvent: (words, facts) => this.#logger.info(facts, words),
       onFailure: (error) => this.#fail(error),
     });
@@ -375,19 +387,24 @@ class Peer implements RunningPeer, LinkEvents {
           },
         ],
       ]),
+      routes: new KvRoutes({
+        backend: { call: (call) => this.#web?.call(call) ?? Promise.reject(readingData) },
+        checkPassword: passwordCheckOf(config.password),
+        onError: (error) => this.#logger.error({ err: error }, "HTTP request failed"),
+      }),
       streams: new Map([
         [
           "/watch",
           (request, response) => {
             if (this.#watches !== undefined) this.#watches.handle(request, response);
-            else answerError(response, 503, "LOADING this peer is reading its data", { "Retry-After": "1" });
+            else answerFailure(request, response, readingData);
           },
         ],
         [
           "/backup",
           (request, response) => {
             if (this.#backups !== undefined) this.#backups.handle(request, response);
-            else answerError(response, 503, "LOADING this peer is reading its data", { "Retry-After": "1" });
+            else answerFailure(request, response, readingData);
           },
         ],
       ]),
@@ -910,7 +927,7 @@ class Peer implements RunningPeer, LinkEvents {
     this.#watches?.close();
     this.#feed?.close();
     await this.#backups?.close();
-    await Promise.all([this.#tcp?.close(), this.#clients?.close()]);
+    await Promise.all([this.#tcp?.close(), this.#clients?.close(), this.#web?.close(portCloseMs)]);
     await this.#maintenance?.stop();
     if (this.#loaded) {
       // Once more around, so that the last frames leave for the peers before the links end.

@@ -23,6 +23,8 @@ import {
 import { authorizationChallenge, authorizationWanted, isAuthorized } from "../ports/authorization.ts";
 import { type BackupScan, type Conflict, encodeConflict, type Replica, recordType } from "../replica/index.ts";
 import { type Log, LogTrimmed } from "../storage/storage.ts";
+import { answerFailure } from "../web/answers.ts";
+import { KvFailure } from "../web/kv-backend.ts";
 import {
   type BackupTotals,
   BackupWriter,
@@ -49,13 +51,6 @@ export interface BackupStreamsOptions {
   readonly readRefusal: () => string | undefined;
   /** Undefined: no password is set. Compares in constant time. */
   readonly checkPassword: ((user: string, password: string) => boolean) | undefined;
-  /** Answers with a status that is not 200. */
-  readonly refuse: (
-    response: ServerResponse,
-    status: number,
-    message: string,
-    headers?: Readonly<Record<string, string>>,
-  ) => void;
   readonly onEvent: (words: string, facts: Readonly<Record<string, unknown>>) => void;
   /** The log cannot be read, or a bug: the peer stops. */
   readonly onFailure: (error: unknown) => void;
@@ -97,19 +92,21 @@ export class BackupStreams {
   /** A GET or HEAD of /backup. */
   handle(request: IncomingMessage, response: ServerResponse): void {
     const { readRefusal, checkPassword } = this.#options;
-    const refuse = (status: number, message: string, headers: Readonly<Record<string, string>> = {}): void => {
+    const refuse = (code: string, message: string, headers: Readonly<Record<string, string>> = {}): void => {
       this.counters.refused += 1;
-      this.#options.refuse(response, status, message, headers);
+      answerFailure(request, response, new KvFailure(code, message), headers);
     };
-    const later = { "Retry-After": "1" };
     if (checkPassword !== undefined && !isAuthorized(request.headers.authorization, checkPassword)) {
-      return refuse(401, authorizationWanted, authorizationChallenge);
+      return refuse("NOAUTH", authorizationWanted, authorizationChallenge);
     }
-    if (this.#closed) return refuse(503, "this peer is stopping", later);
+    if (this.#closed) return refuse("LOADING", "this peer is stopping");
     const notNow = readRefusal();
-    if (notNow !== undefined) return refuse(503, notNow, later);
+    if (notNow !== undefined) {
+      const { code, message } = KvFailure.ofLine(notNow);
+      return refuse(code, message);
+    }
     if (this.#running.size >= this.#limits.backupsMax) {
-      return refuse(503, `${this.#running.size} backups are being taken, limit ${this.#limits.backupsMax}`, later);
+      return refuse("TOO_MANY", `${this.#running.size} backups are being taken, limit ${this.#limits.backupsMax}`);
     }
     response.writeHead(200, {
       "Content-Type": "application/octet-stream",

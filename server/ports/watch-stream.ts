@@ -24,6 +24,8 @@ import {
 import { formatPosition, parsePosition } from "../../protocol/position.ts";
 import type { OriginId } from "../../protocol/words.ts";
 import type { Change, Feed, FeedSubscriber, Subscription } from "../feed/change.ts";
+import { answerFailure } from "../web/answers.ts";
+import { KvFailure } from "../web/kv-backend.ts";
 import { authorizationChallenge, authorizationWanted, isAuthorized } from "./authorization.ts";
 import { changeToJson } from "./change-json.ts";
 import { parseWatchQuery, type WatchQuery } from "./watch-query.ts";
@@ -34,13 +36,6 @@ export interface WatchStreamsOptions {
   readonly readRefusal: () => string | undefined;
   /** Undefined: no password is set. Compares in constant time. */
   readonly checkPassword: ((user: string, password: string) => boolean) | undefined;
-  /** Answers with a status that is not 200. */
-  readonly refuse: (
-    response: ServerResponse,
-    status: number,
-    message: string,
-    headers?: Readonly<Record<string, string>>,
-  ) => void;
   readonly limits?: Partial<WatchLimits>;
 }
 
@@ -79,22 +74,24 @@ export class WatchStreams {
   /** A GET or HEAD of /watch. */
   handle(request: IncomingMessage, response: ServerResponse): void {
     const { feed, readRefusal, checkPassword } = this.#options;
-    const refuse = (status: number, message: string, headers: Readonly<Record<string, string>> = {}): void => {
+    const refuse = (code: string, message: string, headers: Readonly<Record<string, string>> = {}): void => {
       this.counters.refused += 1;
-      this.#options.refuse(response, status, message, headers);
+      answerFailure(request, response, new KvFailure(code, message), headers);
     };
-    const later = { "Retry-After": "1" };
     if (checkPassword !== undefined && !isAuthorized(request.headers.authorization, checkPassword)) {
-      return refuse(401, authorizationWanted, authorizationChallenge);
+      return refuse("NOAUTH", authorizationWanted, authorizationChallenge);
     }
-    if (this.#closed) return refuse(503, "this peer is stopping", later);
+    if (this.#closed) return refuse("LOADING", "this peer is stopping");
     const notNow = readRefusal();
-    if (notNow !== undefined) return refuse(503, notNow, later);
+    if (notNow !== undefined) {
+      const { code, message } = KvFailure.ofLine(notNow);
+      return refuse(code, message);
+    }
     const lastEventId = request.headers["last-event-id"];
     const parsed = parseWatchQuery(request.url ?? "", typeof lastEventId === "string" ? lastEventId : undefined);
-    if (!parsed.ok) return refuse(400, parsed.why);
+    if (!parsed.ok) return refuse("BAD_ARGUMENT", parsed.why);
     if (this.#streams.size >= this.#limits.streamsMax) {
-      return refuse(503, `too many watches, limit ${this.#limits.streamsMax}`, later);
+      return refuse("TOO_MANY", `too many watches, limit ${this.#limits.streamsMax}`);
     }
     if (request.method === "HEAD") {
       response.writeHead(200, streamHeaders).end();
@@ -112,7 +109,7 @@ export class WatchStreams {
     // Never rejects.
     void feed.reached(from.vector, this.#limits.staleAfterMs).then((isReached) => {
       if (isReached) stream.begin(feed);
-      else if (!response.destroyed) refuse(503, "STALE this peer has not reached the token yet", later);
+      else if (!response.destroyed) refuse("STALE", "this peer has not reached the token yet");
     });
   }
 

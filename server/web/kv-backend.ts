@@ -98,6 +98,7 @@ const statuses: Readonly<Record<string, number>> = {
   CONDITION_FAILED: 412,
   TOO_LARGE: 413,
   MISDIRECTED: 421,
+  UPGRADE_REQUIRED: 426,
   // Not now: Retry-After.
   LOADING: 503,
   STALE: 503,

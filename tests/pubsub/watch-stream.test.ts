@@ -5,7 +5,6 @@ import { createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { parsePeerMessage } from "../../protocol/client-messages.ts";
-import { answerError } from "../../server/http.ts";
 import { parseWatchQuery } from "../../server/ports/watch-query.ts";
 import { WatchStreams, type WatchStreamsOptions } from "../../server/ports/watch-stream.ts";
 import { type EventStream, openEventStream } from "../support/event-stream.ts";
@@ -206,7 +205,6 @@ describe("streams", () => {
       },
       readRefusal: () => undefined,
       checkPassword: undefined,
-      refuse: answerError,
       ...options,
     });
     const server = createServer((asked, response) => watches.handle(asked, response));
@@ -246,7 +244,8 @@ describe("streams", () => {
     await until("its place is free", () => watches.count === 0);
     const { watch: gated } = await open(t, { readRefusal: () => "LOADING for a reason" });
     const refused = await gated();
-    await until("the words", () => refused.text().includes("LOADING for a reason"));
+    await until("the words", () => refused.text().includes('"message": "for a reason"'));
+    assert.match(refused.text(), /"code": "LOADING"/);
     assert.equal(refused.status, 503);
   });
 
