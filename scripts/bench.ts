@@ -14,6 +14,7 @@ import { measureMemory } from "./bench/memory.ts";
 import { helpText, type Options, parseOptions } from "./bench/options.ts";
 import { measureRestart, measureReturn } from "./bench/recovery.ts";
 import { programVersion } from "./bench/redis-system.ts";
+import { measureScrape } from "./bench/scrape.ts";
 import { Stage } from "./bench/stage.ts";
 import { type Report, reportToJson, reportToText } from "./bench/table.ts";
 import { measureThroughput, throughputNames } from "./bench/throughput.ts";
@@ -26,6 +27,7 @@ const groups: readonly { readonly names: readonly FigureName[]; readonly runner:
   { names: ["restart-crash", "restart-clean"], runner: measureRestart },
   { names: ["return"], runner: measureReturn },
   { names: ["busy-get"], runner: measureBusyReads },
+  { names: ["scrape"], runner: measureScrape },
 ];
 
 const measure = async (options: Options): Promise<Report> => {

@@ -40,10 +40,10 @@ Options:
     .map(({ name }) => name)
     .join(", ")
     .replaceAll(/(.{60,80}), /g, "$1,\n                    ")}
-  --rounds N        rounds of each figure, 1 to 99 (5); of memory, restart, return and busy-get at most ${heavyRoundsMax}
+  --rounds N        rounds of each figure, 1 to 99 (5); of memory, restart, return, busy-get and scrape at most ${heavyRoundsMax}
   --seconds N       length of one throughput or lag run, 1 to 600 (5)
   --requests N      length of one throughput run in requests, 1000 to 20000000, instead
-  --keys N          keys of memory, restart, return and busy-get, 1000 to 20000000 (1000000)
+  --keys N          keys of memory, restart, return, busy-get and scrape, 1000 to 20000000 (1000000)
   --quick           one round, short runs, 20,000 keys
   --json            the result as JSON on standard output
   --keep            leave the temporary directory, with all data and logs, and say where it is
