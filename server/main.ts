@@ -152,15 +152,19 @@ gateway.option("--print-config", "print each value and its source, and exit").ac
 
 const up = program
   .command("up")
-  .description("start several peers on this machine (npm start)")
+  .description("start several peers and a gateway on this machine (npm start)")
   .addHelpText(
     "before",
     examples(
-      [isNpm ? "npm start" : "chorus up", "three peers: TCP 5001-5003, HTTP 6001-6003, data in ./data"],
+      [
+        isNpm ? "npm start" : "chorus up",
+        "three peers, TCP 5001-5003, HTTP 6001-6003; a gateway, HTTP 5000, TCP 5100; data in ./data",
+      ],
       [
         `${isNpm ? "npm start --" : "chorus up"} --count 5 --data DIR --tcp 7001 --http 8001`,
         "five, ports counted up from these",
       ],
+      [`${isNpm ? "npm start --" : "chorus up"} --gateway-http 8080 --gateway-tcp 6379`, "the gateway's ports"],
       [`${isNpm ? "npm start --" : "chorus up"} --fsync always --acks 1`, "settings of a peer go to all of them"],
     ),
   )
@@ -180,18 +184,44 @@ const up = program
       .default(6001)
       .argParser(wholeNumber("http", 0, 65_535)),
   );
+up.addOption(
+  new Option("--gateway-http <PORT>", "the gateway's port for HTTP; 0: a free one (default: 5000)").argParser(
+    wholeNumber("gateway-http", 0, 65_535),
+  ),
+)
+  .addOption(
+    new Option(
+      "--gateway-tcp <PORT>",
+      "the gateway's port for nc and Redis clients; 0: a free one (default: 5100)",
+    ).argParser(wholeNumber("gateway-tcp", 0, 65_535)),
+  )
+  .addOption(new Option("--no-gateway", "peers only"));
 if (isAskedFor("up")) {
   const { addSettingOptions } = await import("./cli/setting-options.ts");
   const { settingDescriptions } = await import("./config.ts");
   const shared = settingDescriptions.filter(({ perPeer }) => perPeer !== true);
   addSettingOptions(up, shared, "CHORUS_CONFIG");
 }
-up.action(async ({ count, data, tcp, http }: { count: number; data: string; tcp: number; http: number }) => {
+interface UpOptions {
+  readonly count: number;
+  readonly data: string;
+  readonly tcp: number;
+  readonly http: number;
+  readonly gateway: boolean;
+  readonly gatewayHttp?: number;
+  readonly gatewayTcp?: number;
+}
+
+up.action(async ({ count, data, tcp, http, gateway: wantsGateway, gatewayHttp, gatewayTcp }: UpOptions) => {
   const [{ runCluster }, { typedSettings }, { settingDescriptions }] = await Promise.all([
     import("./cli/cluster/supervisor.ts"),
     import("./cli/setting-options.ts"),
     import("./config.ts"),
   ]);
+  const ownCommand = [
+    ...process.execArgv.filter((flag) => !flag.startsWith("--max-old-space-size")),
+    fileURLToPath(import.meta.url),
+  ];
   // --data, --tcp and --http mean another thing here; `planCluster` gives each peer its own.
   const { data: _data, tcp: _tcp, http: _http, ...flags } = typedSettings(up, settingDescriptions);
   exitCode = await runCluster({
@@ -201,11 +231,9 @@ up.action(async ({ count, data, tcp, http }: { count: number; data: string; tcp:
     httpPort: http,
     flags,
     env: process.env,
-    peerCommand: [
-      ...process.execArgv.filter((flag) => !flag.startsWith("--max-old-space-size")),
-      fileURLToPath(import.meta.url),
-      "peer",
-    ],
+    gateway: wantsGateway ? { httpPort: gatewayHttp, tcpPort: gatewayTcp } : undefined,
+    peerCommand: [...ownCommand, "peer"],
+    gatewayCommand: [...ownCommand, "gateway"],
     clusterCommand: named("cluster", "chorus cluster"),
     statusCommand: `${named("chorus", "chorus")} status`,
     tuiCommand: named("tui", "chorus tui"),
@@ -222,6 +250,7 @@ const cluster = program
       [`${named("cluster", "chorus cluster")} kill b`, "SIGKILL: as a crash"],
       [`${named("cluster", "chorus cluster")} start b`, "start it again on its data"],
       [`${named("cluster", "chorus cluster")} pause b`, "SIGSTOP: as a machine that hangs; resume b ends it"],
+      [`${named("cluster", "chorus cluster")} stop gateway`, "the gateway is one of them"],
     ),
   );
 const orders = {

@@ -156,6 +156,7 @@ export class ChorusSystem implements System {
         directory: stage.makeDirectory("chorus"),
         tcpPort: 0,
         httpPort: 0,
+        gateway: undefined,
         flags: { fsync: "interval", logFormat: "json", ...flags },
         env,
       });

@@ -169,6 +169,20 @@ describe("what keeps a cluster from starting gets one line, exit code 1, and lea
     assert(!existsSync(directory));
   });
 
+  test("a gateway's port, when somebody asked for it, or the peers have the default ports too", async (t) => {
+    const directory = join(tempDirectory(t), "data");
+    const port = await takePort(t);
+    const given = ["up", "--count", "1", "--tcp", "0", "--http", "0", "--data", directory];
+    const taken = await runScript(t, "server/main.ts", [...given, "--gateway-tcp", String(port)]);
+    assert.deepEqual(
+      [taken.code, taken.stderr],
+      [1, `chorus: port ${port} is taken on 127.0.0.1; choose another with --gateway-tcp, or --no-gateway\n`],
+    );
+    assert(!existsSync(directory));
+    const overlap = await runScript(t, "server/main.ts", ["up", "--tcp", "7001", "--gateway-http", "7002"]);
+    assert.equal(overlap.stderr, "chorus: --gateway-http 7002 is a peer's port too; choose another, or --no-gateway\n");
+  });
+
   test("ports that overlap, or that there are none of", async (t) => {
     const overlap = await runScript(t, "server/main.ts", ["up", "--tcp", "7001", "--http", "7002"]);
     assert.deepEqual(

@@ -12,6 +12,8 @@ try {
     httpPort: Number(http),
     flags: { fsync: "always" },
     env: process.env,
+    gateway: undefined,
+    gatewayCommand: [],
     peerCommand: [
       "--import",
       import.meta.resolve("tsx"),

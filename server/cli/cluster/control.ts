@@ -42,6 +42,14 @@ export interface ClusterRecord {
     readonly dataDirectory: string;
     readonly logFile: string;
   }[];
+  readonly gateway?: {
+    readonly state: string;
+    readonly pid: number | null;
+    readonly host: string;
+    readonly tcpPort: number;
+    readonly httpPort: number;
+    readonly logFile: string;
+  };
 }
 
 const recordFile = (directory: string): string => join(directory, "cluster.json");

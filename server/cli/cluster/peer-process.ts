@@ -1,5 +1,5 @@
 /**
- * One peer's process as its parent sees it: start, the word that it serves, signals, its end.
+ * A process of the cluster, a peer's or the gateway's, as its parent sees it: start, the word that it serves, signals, its end.
  *
  * Its output goes straight into a file: no pipe of ours that could fill up and stop it. It is the leader of its own
  * process group, so that Ctrl-C in the terminal reaches only us; and it stops by itself if we vanish (IPC channel).
@@ -9,7 +9,7 @@ import { closeSync, openSync, readSync, renameSync, statSync } from "node:fs";
 import { peerLogFileBytesMax } from "../../../protocol/limits.ts";
 import { failureText } from "../failure.ts";
 import { parsePeerMessage } from "../peer-messages.ts";
-import type { PlannedPeer } from "./plan.ts";
+import type { PlannedProcess } from "./plan.ts";
 
 export interface PeerEnd {
   readonly code: number | null;
@@ -29,9 +29,9 @@ export interface PeerProcess {
 const lastWordsBytesMax = 2000;
 
 export const startPeerProcess = (
-  planned: PlannedPeer,
+  planned: PlannedProcess,
   launch: {
-    /** node's own arguments, the script, and `peer`. */
+    /** node's own arguments, the script, and `peer` or `gateway`. */
     readonly command: readonly string[];
     readonly env: Readonly<Record<string, string | undefined>>;
     readonly extraArguments: readonly string[];
@@ -41,7 +41,7 @@ export const startPeerProcess = (
   const logStart = statSync(planned.logFile).size;
   const child: ChildProcess = spawn(
     process.execPath,
-    [...launch.command, ...planned.peerArguments, ...launch.extraArguments],
+    [...launch.command, ...planned.arguments, ...launch.extraArguments],
     { stdio: ["ignore", logFile, logFile, "ipc"], detached: true, env: launch.env },
   );
   closeSync(logFile);
@@ -71,7 +71,7 @@ const openLogFile = (path: string): number => {
 };
 
 /** `peer b: the log is damaged`, without what the one who tells it says anyway. */
-const withoutName = (message: string): string => message.replace(/^peer \S+ /, "");
+const withoutName = (message: string): string => message.replace(/^(peer \S+|gateway):? /, "");
 
 /** The last line written since `start`. */
 const lastLine = (path: string, start: number): string => {

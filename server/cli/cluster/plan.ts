@@ -7,7 +7,8 @@ import { createServer } from "node:net";
 import { totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { type ConfigSources, loadConfig, type PeerConfig, settingDescriptions } from "../../config.ts";
-import { hostPortToText } from "../../settings.ts";
+import { loadGatewayConfig } from "../../gateway/config.ts";
+import { hostPortToText, type SettingReport } from "../../settings.ts";
 import { CommandFailure, failureText, usageFailure } from "../failure.ts";
 
 export interface ClusterOptions {
@@ -16,26 +17,47 @@ export interface ClusterOptions {
   /** First ports; the peers count up from them. 0: free ones. */
   readonly tcpPort: number;
   readonly httpPort: number;
+  /** Undefined: no gateway. */
+  readonly gateway: GatewayWish | undefined;
   /** Settings all peers share, as typed. */
   readonly flags: ConfigSources["flags"];
   readonly env: ConfigSources["env"];
 }
 
-export interface PlannedPeer {
+/** Ports as typed; undefined: the default, or a free one where the peers take free ones. */
+export interface GatewayWish {
+  readonly tcpPort: number | undefined;
+  readonly httpPort: number | undefined;
+}
+
+export interface PlannedProcess {
+  /** A peer's name, or `gateway`. */
   readonly name: string;
   readonly tcpPort: number;
   readonly httpPort: number;
-  readonly dataDirectory: string;
   readonly logFile: string;
-  /** For `chorus peer`, without --bootstrap. */
-  readonly peerArguments: readonly string[];
+  /** For `chorus peer`, without --bootstrap, or `chorus gateway`. */
+  readonly arguments: readonly string[];
 }
+
+export interface PlannedPeer extends PlannedProcess {
+  readonly dataDirectory: string;
+}
+
+/** No peer is called so: they are a to z. */
+export const gatewayName = "gateway";
+export const tcpPortDefault = 5001;
+export const httpPortDefault = 6001;
+export const gatewayTcpDefault = 5100;
+export const gatewayHttpDefault = 5000;
 
 export interface ClusterPlan {
   readonly directory: string;
   /** Where this machine reaches the peers. */
   readonly host: string;
   readonly peers: readonly PlannedPeer[];
+  /** A text: why it is left out, though nobody asked for that. Undefined: somebody did. */
+  readonly gateway: PlannedProcess | string | undefined;
   readonly heapMb: number;
   /** All directories are empty: a new cluster is born. */
   readonly bootstrap: boolean;
@@ -63,6 +85,7 @@ export const planCluster = async (options: ClusterOptions): Promise<ClusterPlan>
     throw usageFailure(
       `--tcp ${options.tcpPort} and --http ${options.httpPort} with ${count} peers both need port ${twice}`,
     );
+  const gatewayPorts = wantedGatewayPorts(options, [...wanted.tcp, ...wanted.http]);
   const tcpPorts = await claimPorts(wanted.tcp, "tcp", shared.bind);
   const httpPorts = await claimPorts(wanted.http, "http", shared.bind, tcpPorts);
 
@@ -93,11 +116,94 @@ export const planCluster = async (options: ClusterOptions): Promise<ClusterPlan>
       httpPort,
       dataDirectory,
       logFile: join(directory, `${name}.log`),
-      peerArguments: [...peerArguments, ...sharedArguments(flags)],
+      arguments: [...peerArguments, ...sharedArguments(flags)],
     };
   });
+  const gateway = await planGateway(gatewayPorts, {
+    options,
+    taken: [...tcpPorts, ...httpPorts],
+    peers: list,
+    env,
+    settings: loadConfig({ flags: { ...flags, name: "a", peers: anyPeers }, env }).report,
+  });
   const bootstrap = claimDirectories(directory, peers);
-  return { directory, host, peers, heapMb, bootstrap, env };
+  return { directory, host, peers, gateway, heapMb, bootstrap, env };
+};
+
+// ---- The gateway ------------------------------------------------------------------------------------------------------
+
+interface GatewayPorts {
+  readonly http: number;
+  readonly tcp: number;
+  /**
+   * Asked for, or the peers have the default ports too: a taken one is a failure then. A gateway nobody asked for does not
+   * keep a cluster with ports of its own from starting.
+   */
+  readonly isNeeded: boolean;
+}
+
+const wantedGatewayPorts = (options: ClusterOptions, peerPorts: readonly number[]): GatewayPorts | undefined => {
+  const { gateway, tcpPort, httpPort } = options;
+  if (gateway === undefined) return undefined;
+  const isAnywhere = tcpPort === 0 || httpPort === 0;
+  const http = gateway.httpPort ?? (isAnywhere ? 0 : gatewayHttpDefault);
+  const tcp = gateway.tcpPort ?? (isAnywhere ? 0 : gatewayTcpDefault);
+  const isAsked = gateway.httpPort !== undefined || gateway.tcpPort !== undefined;
+  const isNeeded = isAsked || (tcpPort === tcpPortDefault && httpPort === httpPortDefault);
+  if (http !== 0 && http === tcp) throw usageFailure(`--gateway-http and --gateway-tcp are both ${http}`);
+  for (const [flag, port] of [
+    ["gateway-http", http],
+    ["gateway-tcp", tcp],
+  ] as const)
+    if (port !== 0 && peerPorts.includes(port))
+      throw usageFailure(`--${flag} ${port} is a peer's port too; choose another, or --no-gateway`);
+  return { http, tcp, isNeeded };
+};
+
+const planGateway = async (
+  ports: GatewayPorts | undefined,
+  context: {
+    readonly options: ClusterOptions;
+    readonly taken: readonly number[];
+    readonly peers: string;
+    readonly env: ConfigSources["env"];
+    readonly settings: readonly SettingReport[];
+  },
+): Promise<PlannedProcess | string | undefined> => {
+  if (ports === undefined) return undefined;
+  const { options, taken, peers, env, settings } = context;
+  const valueOf = (flag: string): string => settings.find((setting) => setting.flag === flag)?.value ?? "";
+  const bind = valueOf("bind");
+  let http: number;
+  let tcp: number;
+  try {
+    [http = 0] = await claimPorts([ports.http], "gateway-http", bind, taken);
+    [tcp = 0] = await claimPorts([ports.tcp], "gateway-tcp", bind, [...taken, http]);
+  } catch (error) {
+    if (ports.isNeeded || !(error instanceof CommandFailure)) throw error;
+    return error.message;
+  }
+  const own: Record<string, string> = { peers, http: String(http), tcp: String(tcp), bind };
+  // What a gateway has in common with its peers.
+  for (const flag of ["password-file", "allow-origin"]) if (valueOf(flag) !== "") own[flag] = valueOf(flag);
+  for (const flag of ["log-level", "log-format"]) {
+    const setting = settings.find((each) => each.flag === flag);
+    if (setting !== undefined && !setting.source.startsWith("default")) own[flag] = setting.value;
+  }
+  const given = Object.entries(own).flatMap(([flag, value]) => [`--${flag}`, value]);
+  // The very check the gateway makes.
+  const keyed = Object.entries(own).map(([flag, value]) => [
+    flag.replaceAll(/-./g, (dash) => dash.slice(1).toUpperCase()),
+    value,
+  ]);
+  loadGatewayConfig({ flags: Object.fromEntries(keyed), env });
+  return {
+    name: gatewayName,
+    tcpPort: tcp,
+    httpPort: http,
+    logFile: join(options.directory, `${gatewayName}.log`),
+    arguments: given,
+  };
 };
 
 /** A peer's own settings make no sense for all of them, so they are not inherited. */
@@ -133,7 +239,7 @@ const portsFrom = (flag: string, first: number, count: number): number[] => {
 /** The ports, each seen free just now; a 0 becomes a free one. */
 const claimPorts = async (
   ports: readonly number[],
-  kind: "tcp" | "http",
+  flag: string,
   bind: PeerConfig["bind"],
   taken: readonly number[] = [],
 ): Promise<number[]> => {
@@ -144,7 +250,7 @@ const claimPorts = async (
       const server = servers[index];
       if (server === undefined) continue;
       for (;;) {
-        const got = await listen(server, port, bind, kind);
+        const got = await listen(server, port, bind, flag);
         if (!taken.includes(got)) {
           free.push(got);
           break;
@@ -159,17 +265,15 @@ const claimPorts = async (
   }
 };
 
-const listen = (
-  server: ReturnType<typeof createServer>,
-  port: number,
-  bind: string,
-  kind: "tcp" | "http",
-): Promise<number> =>
+const choose = (flag: string): string =>
+  flag.startsWith("gateway") ? `choose another with --${flag}, or --no-gateway` : `choose others with --${flag}`;
+
+const listen = (server: ReturnType<typeof createServer>, port: number, bind: string, flag: string): Promise<number> =>
   new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       const words: Record<string, string> = {
-        EADDRINUSE: `port ${port} is taken on ${bind}; choose others with --${kind}`,
-        EACCES: `port ${port} needs more rights than this user has; choose others with --${kind}`,
+        EADDRINUSE: `port ${port} is taken on ${bind}; ${choose(flag)}`,
+        EACCES: `port ${port} needs more rights than this user has; ${choose(flag)}`,
         EADDRNOTAVAIL: `this machine has no address ${bind} to bind`,
       };
       reject(new CommandFailure(words[error.code ?? ""] ?? `port ${port}: ${error.message}`));

@@ -1,5 +1,5 @@
 /**
- * `npm start`: N peers on this machine, each its own process, all stopped when this one is.
+ * `npm start`: N peers on this machine and a gateway, each its own process, all stopped when this one is.
  *
  * It restarts nothing by itself. A peer that dies stays dead until somebody says `start`: this is the place to see what
  * the others do meanwhile. Either all peers come up or none stays.
@@ -14,6 +14,7 @@ import { onStopSignals } from "../signals.ts";
 import { visible } from "../table.ts";
 import {
   type ClusterAction,
+  type ClusterRecord,
   type Control,
   type ControlAnswer,
   type ControlRequest,
@@ -22,11 +23,20 @@ import {
   writeClusterRecord,
 } from "./control.ts";
 import { type PeerEnd, type PeerProcess, startPeerProcess } from "./peer-process.ts";
-import { type ClusterOptions, type ClusterPlan, type PlannedPeer, planCluster } from "./plan.ts";
+import {
+  type ClusterOptions,
+  type ClusterPlan,
+  gatewayName,
+  type PlannedPeer,
+  type PlannedProcess,
+  planCluster,
+} from "./plan.ts";
 
 export interface SupervisorOptions extends ClusterOptions {
   /** What starts a peer, after `node`: its flags, the script, `peer`. */
   readonly peerCommand: readonly string[];
+  /** The same of a gateway. */
+  readonly gatewayCommand: readonly string[];
   /** How a person orders things here: `npm run cluster --` or `chorus cluster`. */
   readonly clusterCommand: string;
   readonly statusCommand: string;
@@ -41,10 +51,11 @@ type PeerState =
   | { readonly kind: "ending"; readonly process: PeerProcess }
   | { readonly kind: "down" };
 
-interface ManagedPeer {
-  readonly planned: PlannedPeer;
+interface Managed<Planned extends PlannedProcess = PlannedProcess> {
+  readonly planned: Planned;
   state: PeerState;
 }
+type ManagedPeer = Managed<PlannedPeer>;
 
 const readyAskIntervalMs = 50;
 /** After this long without being ready, what it waits for is said; and again each so often. */
@@ -59,6 +70,10 @@ export const runCluster = async (options: SupervisorOptions): Promise<number> =>
   await refuseRunningCluster(options.directory);
   const plan = await planCluster(options);
   const peers = plan.peers.map((planned): ManagedPeer => ({ planned, state: { kind: "down" } }));
+  const gateway: Managed | undefined =
+    typeof plan.gateway === "object" ? { planned: plan.gateway, state: { kind: "down" } } : undefined;
+  /** In the order of starting; the gateway is stopped first. */
+  const all: readonly Managed[] = gateway === undefined ? peers : [...peers, gateway];
   const startedAt = new Date().toISOString();
   let control: Control | undefined;
 
@@ -80,18 +95,20 @@ export const runCluster = async (options: SupervisorOptions): Promise<number> =>
         dataDirectory,
         logFile,
       })),
+      ...(gateway === undefined ? {} : { gateway: recordOf(plan.host, gateway) }),
     });
   };
 
-  const setState = (peer: ManagedPeer, state: PeerState): void => {
+  const setState = (peer: Managed, state: PeerState): void => {
     peer.state = state;
     record();
   };
 
   /** Resolves when it serves; rejects, with its last words, when it ended before. */
-  const startPeer = async (peer: ManagedPeer, bootstrap: boolean): Promise<void> => {
+  const startPeer = async (peer: Managed, bootstrap: boolean): Promise<void> => {
     const running = startPeerProcess(peer.planned, {
-      command: [`--max-old-space-size=${plan.heapMb}`, ...options.peerCommand],
+      command:
+        peer === gateway ? options.gatewayCommand : [`--max-old-space-size=${plan.heapMb}`, ...options.peerCommand],
       env: plan.env,
       extraArguments: bootstrap ? ["--bootstrap"] : [],
     });
@@ -100,23 +117,23 @@ export const runCluster = async (options: SupervisorOptions): Promise<number> =>
     const serving = await running.serving;
     if (serving === undefined) {
       const end = await running.ended;
-      throw new CommandFailure(`peer ${peer.planned.name} did not start: ${endToText(end)}`);
+      throw new CommandFailure(`${labelOf(peer)} did not start: ${endToText(end)}`);
     }
     // An order may have come first; it stands.
     if (peer.state.kind === "starting") setState(peer, { kind: "running", process: running });
   };
 
-  const onEnd = (peer: ManagedPeer, end: PeerEnd): void => {
+  const onEnd = (peer: Managed, end: PeerEnd): void => {
     const was = peer.state.kind;
     setState(peer, { kind: "down" });
     if (was === "ending" || was === "starting") return;
     const { name } = peer.planned;
     const what = end.code === 0 ? "ended by itself (exit code 0)" : `died: ${endToText(end)}`;
-    say(`peer ${name} ${what}; start it again with: ${options.clusterCommand} start ${name}${dataHint(plan)}`);
+    say(`${labelOf(peer)} ${what}; start it again with: ${options.clusterCommand} start ${name}${dataHint(plan)}`);
   };
 
   /** True when it ended in time by itself. */
-  const endPeer = async (peer: ManagedPeer, signal: "SIGTERM" | "SIGKILL"): Promise<boolean> => {
+  const endPeer = async (peer: Managed, signal: "SIGTERM" | "SIGKILL"): Promise<boolean> => {
     if (peer.state.kind === "down") return true;
     const { process: running } = peer.state;
     setState(peer, { kind: "ending", process: running });
@@ -134,7 +151,7 @@ export const runCluster = async (options: SupervisorOptions): Promise<number> =>
     return inTime;
   };
 
-  const onOrder: Record<ClusterAction, (peer: ManagedPeer) => Promise<string>> = {
+  const onOrder: Record<ClusterAction, (peer: Managed) => Promise<string>> = {
     stop: async (peer) => {
       if (peer.state.kind === "down") throw new CommandFailure("is not running");
       if (!(await endPeer(peer, "SIGTERM"))) throw new CommandFailure("did not stop cleanly; see its log");
@@ -167,20 +184,21 @@ export const runCluster = async (options: SupervisorOptions): Promise<number> =>
 
   let stopping = false;
   const onRequest = async ({ action, peer: name }: ControlRequest): Promise<ControlAnswer> => {
-    const peer = peers.find(({ planned }) => planned.name === name);
+    const peer = all.find(({ planned }) => planned.name === name);
     if (stopping) return { ok: false, message: "the cluster is stopping" };
     if (peer === undefined)
       return {
         ok: false,
-        message: `there is no peer ${visible(name)}; there are ${peers.map(({ planned }) => planned.name).join(", ")}`,
+        message: `there is no peer ${visible(name)}; there are ${all.map(({ planned }) => planned.name).join(", ")}`,
       };
     try {
-      const message = `peer ${name} ${await onOrder[action](peer)}`;
+      const message = `${labelOf(peer)} ${await onOrder[action](peer)}`;
       say(message);
       return { ok: true, message };
     } catch (error) {
       const words = failureText(error);
-      return { ok: false, message: words.startsWith(`peer ${name} `) ? words : `peer ${name} ${words}` };
+      const label = labelOf(peer);
+      return { ok: false, message: words.startsWith(`${label} `) ? words : `${label} ${words}` };
     }
   };
 
@@ -189,29 +207,34 @@ export const runCluster = async (options: SupervisorOptions): Promise<number> =>
     stopAsked = () => resolve("stop");
   });
   onStopSignals(stopAsked, () => {
-    for (const { state } of peers) if (state.kind !== "down") state.process.signal("SIGKILL");
+    for (const { state } of all) if (state.kind !== "down") state.process.signal("SIGKILL");
     control?.close();
     process.exit(1);
   });
 
   const stopAll = async (): Promise<string[]> => {
     stopping = true;
+    // The gateway first: what it still has to answer it asks the peers.
+    const gatewayCleanly = gateway === undefined || (await endPeer(gateway, "SIGTERM"));
     const cleanly = await Promise.all(peers.map((peer) => endPeer(peer, "SIGTERM")));
     control?.close();
-    return peers.filter((_, index) => !cleanly[index]).map(({ planned }) => planned.name);
+    const unclean = peers.filter((_, index) => !cleanly[index]).map(({ planned }) => planned.name);
+    return gatewayCleanly ? unclean : [gatewayName, ...unclean];
   };
 
   try {
     control = await openControl(plan.directory, onRequest);
     record();
-    const started = Promise.all(peers.map((peer) => startPeer(peer, plan.bootstrap)));
+    const started = Promise.all(all.map((peer) => startPeer(peer, plan.bootstrap && peer !== gateway)));
     const up = await Promise.race([started.then(() => "up" as const), stopWanted]);
     if (up === "up") {
       for (const peer of peers)
         say(`peer ${peer.planned.name}  ${addressesOf(plan, peer)}  data ${peer.planned.dataDirectory}`);
-      const ready = allReady(plan, peers, () => stopping);
+      if (gateway !== undefined) say(`gateway  ${addressesOf(plan, gateway)}`);
+      else if (typeof plan.gateway === "string") say(`no gateway: ${plan.gateway}`);
+      const ready = allReady(plan, all, () => stopping);
       if ((await Promise.race([ready.then(() => "up" as const), stopWanted])) === "up")
-        say(readyText(plan, peers, options));
+        say(readyText(plan, { peers, gateway }, options));
       await stopWanted;
     } else started.catch(() => undefined); // Stopped while starting: how that ends is seen below.
   } catch (error) {
@@ -231,14 +254,22 @@ const endToText = ({ code, signal, lastWords }: PeerEnd): string => {
   return lastWords === "" ? `exit code ${code}` : visible(lastWords);
 };
 
-const addressesOf = (plan: ClusterPlan, { planned, state }: ManagedPeer): string => {
+const labelOf = ({ planned: { name } }: Managed): string => (name === gatewayName ? name : `peer ${name}`);
+
+const recordOf = (host: string, { planned, state }: Managed): NonNullable<ClusterRecord["gateway"]> => {
+  const { tcpPort, httpPort, logFile } = planned;
+  const pid = state.kind === "down" ? null : state.process.pid;
+  return { state: state.kind, pid, host, tcpPort, httpPort, logFile };
+};
+
+const addressesOf = (plan: ClusterPlan, { planned, state }: Managed): string => {
   const address = (port: number): string => hostPortToText({ host: plan.host, port });
   const pid = state.kind === "down" ? "-" : state.process.pid;
   return `pid ${pid}  tcp ${address(planned.tcpPort)}  http ${address(planned.httpPort)}`;
 };
 
 /** Resolves when each peer that runs takes reads and writes. What is waited for is said now and then. */
-const allReady = async (plan: ClusterPlan, peers: readonly ManagedPeer[], given: () => boolean): Promise<void> => {
+const allReady = async (plan: ClusterPlan, peers: readonly Managed[], given: () => boolean): Promise<void> => {
   let saidAtMs = performance.now();
   for (const peer of peers) {
     while (!given() && peer.state.kind !== "down" && peer.state.kind !== "paused") {
@@ -250,7 +281,7 @@ const allReady = async (plan: ClusterPlan, peers: readonly ManagedPeer[], given:
       if (isReady) break;
       if (performance.now() - saidAtMs > patienceMs) {
         saidAtMs = performance.now();
-        say(`waiting for peer ${peer.planned.name}: ${await reasonsOf(at)}`);
+        say(`waiting for ${labelOf(peer)}: ${await reasonsOf(at)}`);
       }
       await delay(readyAskIntervalMs);
     }
@@ -271,13 +302,15 @@ const dataHint = ({ directory }: ClusterPlan): string => (directory === director
 
 const readyText = (
   plan: ClusterPlan,
-  peers: readonly ManagedPeer[],
+  { peers, gateway }: { readonly peers: readonly ManagedPeer[]; readonly gateway: Managed | undefined },
   { clusterCommand, statusCommand, tuiCommand }: SupervisorOptions,
 ): string => {
   const [first, second = first] = plan.peers;
   const last = plan.peers.at(-1);
   const list = plan.peers.map(({ httpPort }) => hostPortToText({ host: plan.host, port: httpPort })).join(",");
+  const front = gateway?.state.kind === "running" ? gateway.planned : undefined;
   const things: [string, string][] = [
+    ...(front === undefined ? [] : gatewayThings(plan.host, front)),
     [`nc ${plan.host} ${first?.tcpPort}`, "SET a 10, then GET a, then DELETE a"],
     [
       `redis-cli ${plan.host === "127.0.0.1" ? "" : `-h ${plan.host} `}-p ${second?.tcpPort}`,
@@ -296,4 +329,12 @@ const readyText = (
     up === peers.length ? `${up} ${up === 1 ? "peer takes" : "peers take"}` : `${up} of ${peers.length} peers take`;
   const head = `ready: ${who} reads and writes. Try:`;
   return [head, ...lines, `  Ctrl-C stops all; the peers' logs are ${plan.directory}/*.log`].join("\n");
+};
+
+const gatewayThings = (host: string, { httpPort, tcpPort }: PlannedProcess): [string, string][] => {
+  const http = `http://${hostPortToText({ host: host === "127.0.0.1" ? "localhost" : host, port: httpPort })}`;
+  return [
+    [`curl "${http}/set?key=username&value=ada"`, 'through the gateway; then "/get?key=username"'],
+    [`redis-cli ${host === "127.0.0.1" ? "" : `-h ${host} `}-p ${tcpPort}`, "through the gateway: any peer that is up"],
+  ];
 };
