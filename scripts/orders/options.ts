@@ -1,0 +1,111 @@
+/** The command line of the shop: examples first, every bound said. */
+import { parseArgs } from "node:util";
+import { didYouMean, usageFailure } from "../../server/cli/failure.ts";
+import { parseTargets, type Targets } from "../load/targets.ts";
+
+export interface Options {
+  readonly targets: Targets;
+  readonly customers: number;
+  /** Of each customer. */
+  readonly orders: number;
+  readonly type: "regular" | "custom" | "mixed";
+  readonly engineers: number;
+  readonly experts: number;
+  readonly workMs: number;
+  readonly expertMs: number;
+  readonly looks: number;
+  readonly patienceMs: number;
+  readonly verify: boolean;
+  readonly json: boolean;
+}
+
+const targetsDefault = "http://localhost:5000";
+
+export const helpText = `Examples:
+  npm start                                                      # in another terminal: peers, and a gateway on port 5000
+  npm run orders -- --customers 8 --orders 50 --type custom --engineers 4 --experts 2
+  npm run orders -- --orders 500 --type regular                  # and meanwhile: npm run cluster -- kill b
+  npm run orders -- --targets http://localhost:6001,http://localhost:6002   # peers rather than a gateway
+
+A shop for laptops, as an example of a program on Chorus (docs/EXAMPLE-ORDERS.md). Customers order, engineers make what is
+theirs to make, experts help with what is custom. Every order is recorded once, also when a peer dies meanwhile.
+
+  --targets LIST    http://host:port of a gateway, or of peers (${targetsDefault})
+  --customers N     1 to 1000 (8)
+  --orders N        of each customer, 1 to 100000 (50)
+  --type TYPE       regular, custom, or mixed: every other one (mixed)
+  --engineers N     1 to 1000 (4)
+  --experts N       1 to 1000 (2)
+  --work MS         of an engineer on a laptop, 0 to 60000 (2)
+  --expert-work MS  of an expert on a custom one, 0 to 60000 (5)
+  --looks N         how often a customer looks at the last order of somebody, per order, 0 to 1000 (4)
+  --patience MS     without a record for so long a customer orders the same again, 50 to 60000 (1000)
+  --no-verify       do not look for every order at every peer in the end
+  --json            the report as JSON
+  --help            print this help
+
+Ctrl-C: no more orders, and the report of what there is. Exit code: 0 all recorded, 1 not, 2 wrong usage.
+`;
+
+const flags = {
+  targets: { type: "string" },
+  customers: { type: "string" },
+  orders: { type: "string" },
+  type: { type: "string" },
+  engineers: { type: "string" },
+  experts: { type: "string" },
+  work: { type: "string" },
+  "expert-work": { type: "string" },
+  looks: { type: "string" },
+  patience: { type: "string" },
+  verify: { type: "boolean" },
+  "no-verify": { type: "boolean" },
+  json: { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+} as const;
+
+const types = ["regular", "custom", "mixed"] as const;
+
+/** Undefined: help was asked for. Throws a CommandFailure with exit code 2. */
+export const parseOptions = (given: readonly string[]): Options | undefined => {
+  const values = parseFlags(given);
+  if (values.help === true) return undefined;
+  const whole = (flag: keyof typeof flags, min: number, max: number, otherwise: number): number => {
+    const text = values[flag];
+    if (typeof text !== "string") return otherwise;
+    const number = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+    if (number >= min && number <= max) return number;
+    throw usageFailure(`flag --${flag}: expected a whole number, ${min} to ${max}, got "${text}"`);
+  };
+  const typed = values.type ?? "mixed";
+  const type = types.find((known) => known === typed);
+  if (type === undefined)
+    throw usageFailure(`flag --type: expected ${types.join(", ")}, got "${typed}"${didYouMean(typed, types)}`);
+  const targets = parseTargets(values.targets ?? targetsDefault);
+  if (typeof targets === "string") throw usageFailure(`flag --targets: ${targets}`);
+  if (targets.protocol !== "http") throw usageFailure("flag --targets: expected http://host:port,...");
+  return {
+    targets,
+    customers: whole("customers", 1, 1000, 8),
+    orders: whole("orders", 1, 100_000, 50),
+    type,
+    engineers: whole("engineers", 1, 1000, 4),
+    experts: whole("experts", 1, 1000, 2),
+    workMs: whole("work", 0, 60_000, 2),
+    expertMs: whole("expert-work", 0, 60_000, 5),
+    looks: whole("looks", 0, 1000, 4),
+    patienceMs: whole("patience", 50, 60_000, 1000),
+    verify: values["no-verify"] !== true,
+    json: values.json === true,
+  };
+};
+
+const parseFlags = (given: readonly string[]) => {
+  try {
+    return parseArgs({ args: [...given], options: flags }).values;
+  } catch (error) {
+    const words = error instanceof Error ? error.message.replace(/\. To specify .*$/, "") : String(error);
+    const unknown = /^Unknown option '--([^']+)'/.exec(words)?.[1];
+    throw usageFailure(words + (unknown === undefined ? "" : didYouMean(unknown, Object.keys(flags))));
+  }
+};
