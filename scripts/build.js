@@ -8,7 +8,17 @@
  * As a command: `node scripts/build.js` (npm's prepare), `--clean` starts from nothing (prepack).
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -30,7 +40,7 @@ const sourcesMs = () => {
   for (const folder of ["protocol", "server", "client-tui", "scripts"]) {
     see(join(root, folder));
     for (const entry of readdirSync(join(root, folder), { recursive: true, withFileTypes: true }))
-      if (entry.isDirectory() || /\.tsx?$/.test(entry.name)) see(join(entry.parentPath, entry.name));
+      if (entry.isDirectory() || /\.(tsx?|css|html|js)$/.test(entry.name)) see(join(entry.parentPath, entry.name));
   }
   return newestMs;
 };
@@ -75,6 +85,8 @@ export const buildIfStale = ({ clean = false } = {}) => {
       process.stderr.write(`${stdout}chorus: the sources do not compile\n`);
       return false;
     }
+    // The status page's parts are read as they are.
+    cpSync(join(root, "server/web/page"), join(root, "dist/server/web/page"), { recursive: true });
     writeFileSync(stamp, "");
     utimesSync(stamp, startedAt, startedAt);
     return true;

@@ -25,6 +25,7 @@ import type { Metrics } from "./metrics/family.ts";
 import { answerFailure, badMethod, baseHeaders, errorText, forbidden } from "./web/answers.ts";
 import { httpStatusOf, KvFailure } from "./web/kv-backend.ts";
 import { PageRules } from "./web/page-rules.ts";
+import { statusPage } from "./web/status-page.ts";
 
 export interface HealthCheck {
   /** One word, such as `loading`, `gate`, `draining`, `storage`. */
@@ -164,6 +165,8 @@ const routesOf = ({ source, upgrades, onError }: HttpOptions): Hono => {
     }
     return next();
   });
+  const page = statusPage();
+  app.get("/", () => new Response(page.html, { headers: { ...baseHeaders, ...page.headers } }));
   app.get("/status", () => json(200, source.status()));
   app.get("/livez", (context) => health(context, "livez", []));
   app.get("/readyz", (context) => health(context, "readyz", source.checks()));
