@@ -1,7 +1,6 @@
 /**
  * The peer as its commands see it: CommandHost over a replica, its links and its turn loop.
  */
-import { timingSafeEqual } from "node:crypto";
 import { performance } from "node:perf_hooks";
 import type { LinkVerdict } from "../protocol/status.ts";
 import type { PeerName } from "../protocol/words.ts";
@@ -23,6 +22,7 @@ import { linkFaultOf } from "./link-faults.ts";
 import type { PeerLinks } from "./links/index.ts";
 import type { LatencyEvents } from "./metrics/latency-events.ts";
 import type { SlowLog } from "./metrics/slow-log.ts";
+import { passwordCheckOf } from "./password-check.ts";
 import type { PubSubHub } from "./pubsub/hub.ts";
 import type { KeyEvents } from "./pubsub/key-events.ts";
 import { Monitors } from "./pubsub/monitors.ts";
@@ -361,21 +361,6 @@ const linkStateText = (socket: string | undefined, stream: string | undefined, s
   if (socket !== "up") return socket ?? "down";
   if (staging || stream === "scan" || stream === "transfer-log") return "transfer";
   return stream === "live" ? "up" : "catching-up";
-};
-
-/** Of the one user there is. Undefined: no password is set. */
-export const passwordCheckOf = (
-  password: string | undefined,
-): ((user: string, password: string) => boolean) | undefined =>
-  password === undefined ? undefined : (user, given) => user === "default" && sameText(password, given);
-
-const sameText = (a: string, b: string): boolean => {
-  const left = Buffer.from(a, "latin1");
-  const right = Buffer.from(b, "latin1");
-  if (left.length === right.length) return timingSafeEqual(left, right);
-  // Compared with itself, so that the time does not tell the length either.
-  timingSafeEqual(left, left);
-  return false;
 };
 
 /** Resolves with `promise`, or after `ms`. */

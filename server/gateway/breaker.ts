@@ -9,6 +9,8 @@ const restMsMin = 1000;
 const restMsMax = 15_000;
 
 export class Breaker {
+  /** Only ever added to. */
+  timesOpened = 0;
   #failures = 0;
   #openUntilMs = Number.NEGATIVE_INFINITY;
   #restMs = restMsMin;
@@ -40,6 +42,7 @@ export class Breaker {
     if (!this.isOpen) return;
     if (wasOpen && !this.#isProbing) return;
     this.#isProbing = false;
+    this.timesOpened += 1;
     this.#openUntilMs = nowMs + this.#restMs;
     this.#restMs = Math.min(restMsMax, this.#restMs * 2);
   }

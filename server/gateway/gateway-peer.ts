@@ -69,6 +69,8 @@ export class GatewayPeer {
   readonly address: HostPort;
   readonly given: boolean;
   readonly breaker = new Breaker();
+  /** Calls, by their ends: only ever added to. Refusals are answers. */
+  readonly counters = { answered: 0, failed: 0 };
   /** `name` once it has said it; its address before. */
   name: string;
   cluster = "";
@@ -181,6 +183,7 @@ export class GatewayPeer {
     if (call === undefined) return;
     this.#flying.delete(id);
     this.#flyingBytes -= bytesOf(call);
+    this.counters.answered += 1;
     if (this.#waiting.length > 0) this.#flush();
     if (result.ok) call.onEnd({ kind: "answered", reply: result.reply, position: this.#position, run: this.run }, this);
     else call.onEnd({ kind: "refused", code: result.code, message: result.message, outcome: result.outcome }, this);
@@ -268,6 +271,7 @@ export class GatewayPeer {
     this.#flying.clear();
     this.#flyingBytes = 0;
     this.#waiting = [];
+    this.counters.failed += lost.length + unsent.length;
     this.#options.onChange(this);
     for (const call of lost) call.onEnd({ kind: "lost", why }, this);
     for (const call of unsent) call.onEnd({ kind: "unsent", why }, this);

@@ -6,17 +6,23 @@
  * way are answered, TCP connections end when nothing is under way on them, then the peers are left.
  */
 import { readFileSync } from "node:fs";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { performance } from "node:perf_hooks";
 import { setTimeout as delay } from "node:timers/promises";
 import type { GatewayStatus } from "../../protocol/gateway-status.ts";
 import { gatewayStatusFormat } from "../../protocol/gateway-status.ts";
 import { closeHttpServer, createHttpServer, type HealthCheck, listenHttp } from "../http.ts";
 import { createLogger, type Logger } from "../logger.ts";
+import { GatewayCounts, type GatewayState, gatewayMetrics, type UpstreamFigures } from "../metrics/gateway-families.ts";
+import { passwordCheckOf } from "../password-check.ts";
 import { RateMeter } from "../rate-meter.ts";
 import { hostPortToText } from "../settings.ts";
+import { KvRoutes } from "../web/kv-routes.ts";
+import type { PageRules } from "../web/page-rules.ts";
 import { CacheFeed } from "./cache-feed.ts";
 import type { GatewayConfig } from "./config.ts";
 import { GatewayBackend } from "./gateway-backend.ts";
+import type { GatewayPeer } from "./gateway-peer.ts";
 import { isUp, PeerPool } from "./peer-pool.ts";
 import { ReadCache } from "./read-cache.ts";
 import { TcpBalancer } from "./tcp-balancer.ts";
@@ -62,6 +68,8 @@ class Gateway implements RunningGateway {
   readonly #tcp: TcpBalancer | undefined;
   readonly #http: ReturnType<typeof createHttpServer>;
   readonly #rate = new RateMeter();
+  readonly #counts = new GatewayCounts();
+  #httpConnections = 0;
   #rateTimer: NodeJS.Timeout | undefined;
   #httpPort = 0;
   #tcpPort = 0;
@@ -116,12 +124,34 @@ class Gateway implements RunningGateway {
         },
       });
     }
+    const routes = new KvRoutes({
+      backend: this.#backend,
+      checkPassword: passwordCheckOf(config.password),
+      onError: (error) => this.#logger.error({ err: error }, "HTTP request failed"),
+    });
+    const metrics = gatewayMetrics({
+      version: this.#version,
+      name: "gateway",
+      counts: this.#counts,
+      state: () => this.#metricsState(),
+    });
     this.#http = createHttpServer({
-      source: { status: () => this.#status(), checks: () => this.#checks() },
+      source: { status: () => this.#status(), checks: () => this.#checks(), metrics },
+      routes: { handle: (request, response, rules) => this.#handle(routes, request, response, rules) },
       upgrades: new Map(),
       allowOrigins: config.allowOrigins,
       hosts: config.hosts,
       onError: (error) => this.#logger.error({ err: error }, "HTTP request failed"),
+    });
+  }
+
+  /** Of the HTTP port, for metrics. */
+  #countConnections(): void {
+    this.#http.on("connection", (socket) => {
+      this.#httpConnections += 1;
+      socket.once("close", () => {
+        this.#httpConnections -= 1;
+      });
     });
   }
 
@@ -135,6 +165,7 @@ class Gateway implements RunningGateway {
 
   async open(): Promise<void> {
     const { bind, httpPort } = this.#config;
+    this.#countConnections();
     const { port } = await listenHttp(this.#http, { host: bind, port: httpPort });
     this.#httpPort = port;
     try {
@@ -170,6 +201,19 @@ class Gateway implements RunningGateway {
     this.#onStopped({ code: 0, reason: "stopped" });
   }
 
+  // ---- Requests -------------------------------------------------------------------------------------------------------
+
+  /** What is answered from the cache is answered when it returns: nothing has to listen for its end. */
+  #handle(routes: KvRoutes, request: IncomingMessage, response: ServerResponse, rules: PageRules): boolean {
+    const startedMs = performance.now();
+    if (!routes.handle(request, response, rules)) return false;
+    const route = this.#counts.http.route(routeOf(request.url ?? ""));
+    const note = (): void => route.note(response.statusCode, (performance.now() - startedMs) * 1000);
+    if (response.writableEnded) note();
+    else response.once("close", note);
+    return true;
+  }
+
   // ---- Reports --------------------------------------------------------------------------------------------------------
 
   #requests(): number {
@@ -182,6 +226,46 @@ class Gateway implements RunningGateway {
       { name: "peers", ok: isServed, detail: "no peer is up" },
       { name: "draining", ok: !this.#draining, detail: "stopping" },
     ];
+  }
+
+  #metricsState(): GatewayState {
+    const { pool, counts, tcp, cache } = { pool: this.#pool, counts: this.#counts, tcp: this.#tcp, cache: this.#cache };
+    counts.retries = this.#backend.counters.retries;
+    counts.writeFailovers = pool.writeFailovers;
+    if (cache !== undefined) {
+      counts.cacheHits = cache.counters.hits;
+      counts.cacheMisses = cache.counters.misses;
+      counts.cacheBypasses = cache.counters.bypasses;
+      counts.cacheInvalidations = cache.counters.invalidations;
+      counts.cacheEvictions = cache.counters.evictions;
+    }
+    if (tcp !== undefined) {
+      counts.tcpConnections = tcp.counters.connectionsReceived;
+      counts.tcpConnectionsRefused = tcp.counters.connectionsRejected + tcp.counters.connectionsUnserved;
+      counts.tcpInputBytes = tcp.counters.bytesIn;
+      counts.tcpOutputBytes = tcp.counters.bytesOut;
+    }
+    for (const peer of pool.peers) counts.breakerOpened.set(peer.name, peer.breaker.timesOpened);
+    return {
+      ready: this.#checks().every(({ ok }) => ok),
+      upstreams: pool.peers.map((peer) => ({
+        name: peer.name,
+        state: upstreamStateOf(peer),
+        isPreferred: pool.writesTo === peer,
+        inFlight: peer.callsUnderWay,
+        requests: peer.counters.answered,
+        failures: peer.counters.failed,
+        lagMs: peer.status === undefined ? undefined : peer.measuredLagMs,
+        tcpConnections: tcp?.connectionsOf(peer.name) ?? 0,
+      })),
+      httpConnections: this.#httpConnections,
+      tcpConnections: tcp?.connectionCount ?? 0,
+      cache:
+        cache === undefined
+          ? undefined
+          : { entries: cache.size, bytes: cache.bytes, bytesMax: cache.bytesMax, trusted: cache.trusted },
+      watches: 0,
+    };
   }
 
   #status(): GatewayStatus {
@@ -225,6 +309,32 @@ class Gateway implements RunningGateway {
     };
   }
 }
+
+/** Templates, never paths: there must be few. */
+const routeOf = (url: string): string => {
+  if (url.startsWith("/kv/")) return "/kv/{key}";
+  const queryAt = url.indexOf("?");
+  return queryAt < 0 ? url : url.slice(0, queryAt);
+};
+
+const upstreamStateOf = ({ state, status }: GatewayPeer): UpstreamFigures["state"] => {
+  switch (state) {
+    case "up":
+    case "slow-start":
+    case "down":
+      return state;
+    case "starting":
+      return "down";
+    case "behind":
+      return "catching-up";
+    case "open":
+      return "breaker-open";
+    case "not-ready":
+      return status?.loading === true || status?.gated === true ? "catching-up" : "draining";
+    default:
+      return state satisfies never;
+  }
+};
 
 const packageVersion = (): string => {
   // From the sources, or from dist/.

@@ -47,6 +47,8 @@ export class PeerPool {
   #startedMs = 0;
   #cluster = "";
   #writesTo: GatewayPeer | undefined;
+  /** Times that writes went to another peer than before; only ever added to. */
+  writeFailovers = 0;
   #closed = false;
 
   constructor(options: PeerPoolOptions) {
@@ -314,7 +316,9 @@ export class PeerPool {
     const next = firstByName(settled) ?? (now !== undefined && up.includes(now) ? now : firstByName(up));
     if (next === now || next === undefined) return;
     this.#writesTo = next;
-    if (now !== undefined) this.#options.logger.info(`writes go to peer ${next.name} now, no longer to ${now.name}`);
+    if (now === undefined) return;
+    this.writeFailovers += 1;
+    this.#options.logger.info(`writes go to peer ${next.name} now, no longer to ${now.name}`);
   }
 }
 

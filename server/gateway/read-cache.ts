@@ -56,6 +56,8 @@ export interface CacheCounters {
   fillsRefused: number;
   /** Entries dropped by a change. */
   invalidations: number;
+  /** Entries that went for want of room. */
+  evictions: number;
   /** Times that all was thrown away: the feed could not go on where it was. */
   clears: number;
 }
@@ -88,6 +90,7 @@ export class ReadCache {
     fills: 0,
     fillsRefused: 0,
     invalidations: 0,
+    evictions: 0,
     clears: 0,
   };
 
@@ -110,6 +113,10 @@ export class ReadCache {
     this.bytesMax = bytesMax;
     this.#entries = new LRUCache<string, Entry>({
       maxSize: bytesMax,
+      // Called for every removal, so no closure that is made anew.
+      dispose: (_entry, _key, reason) => {
+        if (reason === "evict") this.counters.evictions += 1;
+      },
       max: Math.max(1, Math.min(entriesMax, Math.floor(bytesMax / cacheEntryOverheadBytes))),
     });
   }
