@@ -394,6 +394,8 @@ export const gatewayConnectionsMax = 10_000;
 export const gatewayBufferBytes = 64 * 1024;
 /** A carried connection waits so long for a peer that takes it. Then it is closed. */
 export const gatewayConnectMsMax = 5000;
+/** How long a gateway looks for a peer to go on with a watch at. Then the stream ends; its reader comes back with its id. */
+export const gatewayWatchGapMs = 15_000;
 /** What a gateway may take to stop beside `--drain`. Then the process ends with exit code 1. */
 export const gatewayCloseMsMax = 10_000;
 /** What `--drain` may ask for. */

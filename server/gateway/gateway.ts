@@ -26,6 +26,7 @@ import type { GatewayPeer } from "./gateway-peer.ts";
 import { isUp, PeerPool } from "./peer-pool.ts";
 import { ReadCache } from "./read-cache.ts";
 import { TcpBalancer } from "./tcp-balancer.ts";
+import { WatchRelay } from "./watch-relay.ts";
 
 /** A gateway that serves. */
 export interface RunningGateway {
@@ -66,6 +67,7 @@ class Gateway implements RunningGateway {
   readonly #feed: CacheFeed | undefined;
   readonly #backend: GatewayBackend;
   readonly #tcp: TcpBalancer | undefined;
+  readonly #watches: WatchRelay<GatewayPeer>;
   readonly #http: ReturnType<typeof createHttpServer>;
   readonly #rate = new RateMeter();
   readonly #counts = new GatewayCounts();
@@ -89,7 +91,10 @@ class Gateway implements RunningGateway {
     this.#pool = new PeerPool({
       ...config,
       logger: this.#logger,
-      onDown: (peer) => this.#tcp?.cutPeer(peer.name),
+      onDown: (peer) => {
+        this.#tcp?.cutPeer(peer.name);
+        this.#watches.leave(peer);
+      },
       onChange: () => {
         this.#feed?.onPeers();
         this.#backend.onPeers();
@@ -124,9 +129,15 @@ class Gateway implements RunningGateway {
         },
       });
     }
+    const checkPassword = passwordCheckOf(config.password);
+    this.#watches = new WatchRelay({
+      choose: (avoid) => this.#pool.forFeed(avoid),
+      password: config.password,
+      checkPassword,
+    });
     const routes = new KvRoutes({
       backend: this.#backend,
-      checkPassword: passwordCheckOf(config.password),
+      checkPassword,
       onError: (error) => this.#logger.error({ err: error }, "HTTP request failed"),
     });
     const metrics = gatewayMetrics({
@@ -138,6 +149,7 @@ class Gateway implements RunningGateway {
     this.#http = createHttpServer({
       source: { status: () => this.#status(), checks: () => this.#checks(), metrics },
       routes: { handle: (request, response, rules) => this.#handle(routes, request, response, rules) },
+      streams: new Map([["/watch", (request, response) => this.#watches.handle(request, response)]]),
       upgrades: new Map(),
       allowOrigins: config.allowOrigins,
       hosts: config.hosts,
@@ -193,6 +205,7 @@ class Gateway implements RunningGateway {
     const { farewellMs = farewellMsDefault } = this.#options;
     // Whoever balances over several gateways hears of it before the port is gone; alone nobody has to wait.
     if (this.#backend.pendingCount > 0 || (this.#tcp?.connectionCount ?? 0) > 0) await delay(farewellMs);
+    this.#watches.close();
     await Promise.all([closeHttpServer(this.#http, timeoutMs + httpGraceMs), this.#tcp?.close(drainMs)]);
     clearInterval(this.#rateTimer);
     this.#backend.close();
@@ -264,7 +277,7 @@ class Gateway implements RunningGateway {
         cache === undefined
           ? undefined
           : { entries: cache.size, bytes: cache.bytes, bytesMax: cache.bytesMax, trusted: cache.trusted },
-      watches: 0,
+      watches: this.#watches.count,
     };
   }
 
