@@ -37,6 +37,7 @@ export const mustHappen: readonly string[] = [
   "transfersFull",
   "transfersIncremental",
   "installs",
+  "installsWhole",
   "scanFrames",
   "transferOvertaken",
   "droppedByDot",

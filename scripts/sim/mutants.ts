@@ -285,9 +285,9 @@ const transfers: readonly Mutant[] = [
     edits: [
       {
         file: replica("incoming"),
-        find: "    stageCells(this.#state, staging, cells);\n",
+        find: "    staging.addCells(cells);\n",
         replace:
-          "    stageCells(this.#state, staging, cells);\n    for (const [key, cell] of staging.cells) mergeTransferredCell(this.#state, key, cell, this.#state.vv, staging.vv0);\n",
+          "    staging.addCells(cells);\n    staging.forEachCell((key, cell) => mergeTransferredCell(this.#state, key, cell, this.#state.vv, staging.vv0));\n",
       },
       {
         file: replica("incoming"),
@@ -321,7 +321,7 @@ const transfers: readonly Mutant[] = [
     "transfer-unheard",
     "the clock does not hear the stamps of a transfer",
     "install",
-    "if (stampMax <= state.clock.ceiling) state.clock.hear(stampMax);",
+    "if (staging.stampMax <= state.clock.ceiling) state.clock.hear(staging.stampMax);",
     "",
   ),
   core(
@@ -337,6 +337,23 @@ const transfers: readonly Mutant[] = [
     "merge",
     "if (theirs.value !== undefined && has(senderVv, theirs.origin, theirs.seq)) {",
     "if (theirs.value !== undefined) {",
+  ),
+  {
+    ...core(
+      "newer-base-staged",
+      "a peer without data takes over a base newer than the scan's beginning, before its frame",
+      "staging",
+      "if (cell.value === undefined || cell.seq <= at(this.vv0, cell.origin)) {",
+      "if (cell.value === undefined || cell.seq > 0) {",
+    ),
+    script: "an-empty-peer-takes-a-transfer-over.txt",
+  },
+  core(
+    "taken-over-unstored",
+    "the cells of a transfer that was taken over whole are not written by the next checkpoint",
+    "staging",
+    '      map.load(key, cell, "dirty");',
+    "      map.load(key, cell);",
   ),
   {
     ...core(
@@ -467,8 +484,8 @@ const disk: readonly Mutant[] = [
     "ceiling-from-memory",
     "a checkpoint stores the ceiling as memory has it, not as the log has it",
     "checkpoint",
-    "out.f64(Math.max(state.clock.ceiling, state.ceilingInLog));",
-    "out.f64(state.clock.ceiling);",
+    "        ceiling: Math.max(state.clock.ceiling, state.ceilingInLog),\n",
+    "        ceiling: state.clock.ceiling,\n",
   ),
   core(
     "contexts-not-stored",

@@ -387,8 +387,8 @@ export class CellMap {
     }
   }
 
-  /** Loads a cell as it was stored, in place of what is there: recovery. */
-  load(key: string, cell: Cell): void {
+  /** Loads a cell as it was stored, or sent (then it is still to be stored), in place of what is there. */
+  load(key: string, cell: Cell, mark: "clean" | "dirty" = "clean"): void {
     const before = this.locate(key);
     if (before >= 0) this.unload(before);
     const ref = this.insert(key);
@@ -403,7 +403,7 @@ export class CellMap {
     } else {
       this.refresh(ref);
     }
-    this.#markClean(ref);
+    if (mark === "clean") this.#markClean(ref);
   }
 
   #markClean(ref: CellRef): void {

@@ -12,10 +12,11 @@ import { waitingBytesMax, waitingFramesMax } from "../../protocol/limits.ts";
 import type { LinkMessage } from "../../protocol/link-messages.ts";
 import type { Incarnation, Lsn, Stamp } from "../../protocol/words.ts";
 import { msToStamp, stampToMs } from "./hybrid-clock.ts";
-import { install, stageCells, stagedStampMax } from "./install.ts";
-import { closeLink, type LinkState, type Staging, type WaitingFrame } from "./link-state.ts";
+import { install } from "./install.ts";
+import { closeLink, type LinkState, type WaitingFrame } from "./link-state.ts";
 import { applyFrame } from "./merge.ts";
 import type { OutgoingStreams } from "./outgoing.ts";
+import { Staging } from "./staging.ts";
 import { type LinkId, type ReplicaState, recordType } from "./state.ts";
 import { at, covers, isZero, setAt } from "./version-vector.ts";
 
@@ -323,7 +324,7 @@ export class IncomingStreams {
     const transfer = ++this.#transferNumber;
     state.seal();
     const lsn = state.appendRecord(recordType.transferBegin, withNumber(transfer, bytes));
-    link.staging = newStaging(state, transfer, message, lsn);
+    link.staging = new Staging(state, transfer, message, lsn);
     // One that was whole and waited for its stamps makes room: its end must not install what has come of this one.
     link.stagingEnd = undefined;
     link.caughtUpWaiting = undefined;
@@ -333,7 +334,7 @@ export class IncomingStreams {
   onTransferCells(link: LinkState, cells: Uint8Array, bytes: Uint8Array): void {
     const { staging } = link;
     if (staging === undefined) return;
-    stageCells(this.#state, staging, cells);
+    staging.addCells(cells);
     this.#state.seal();
     this.#state.appendRecord(recordType.transferCells, withNumber(staging.transfer, bytes));
   }
@@ -341,14 +342,14 @@ export class IncomingStreams {
   onTransferFrames(link: LinkState, frames: Uint8Array, bytes: Uint8Array): void {
     const { staging } = link;
     if (staging === undefined) return;
-    stageFrames(staging, frames);
+    staging.addFrames(frames);
     this.#state.seal();
     this.#state.appendRecord(recordType.transferFrames, withNumber(staging.transfer, bytes));
   }
 
   onTransferEnd(link: LinkState, message: LinkMessage & { kind: "transfer-end" }, bytes: Uint8Array): void {
     if (link.staging === undefined) return;
-    link.stagingEnd = { message, bytes, stampMax: stagedStampMax(link.staging) };
+    link.stagingEnd = { message, bytes, stampMax: link.staging.stampMax };
     this.#installIfDue(link);
   }
 
@@ -432,29 +433,4 @@ const withNumber = (transfer: number, bytes: Uint8Array): Buffer => {
   out.writeUInt32LE(transfer, 0);
   out.set(bytes, 4);
   return out;
-};
-
-export const newStaging = (
-  state: ReplicaState,
-  transfer: number,
-  message: LinkMessage & { kind: "transfer-begin" },
-  lsn: Lsn,
-): Staging => ({
-  transfer,
-  lsn,
-  full: message.full,
-  vv0: state.vector(message.vv0),
-  contexts: message.contexts.map(([origin, context]) => [state.origins.number(origin), state.vector(context)] as const),
-  cells: new Map(),
-  frames: [],
-  bytes: 0,
-});
-
-export const stageFrames = (staging: Staging, frames: Uint8Array): void => {
-  const input = new ByteReader(frames);
-  while (input.left > 0) {
-    const frame = readFrame(input);
-    checkFrameOps(frame);
-    staging.frames.push(frame);
-  }
 };

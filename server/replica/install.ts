@@ -6,21 +6,12 @@
  * transfer. Afterwards nothing before this point of the log can be streamed: the log has a gap here.
  */
 import { DecodeFault } from "../../protocol/bytes.ts";
-import { FrameOps } from "../../protocol/frames.ts";
 import type { LinkMessage } from "../../protocol/link-messages.ts";
-import { readCellBundle } from "./cell-bundle.ts";
 import type { CellRef } from "./cell-map.ts";
-import type { Staging } from "./link-state.ts";
 import { applyFrame, dropCovered, mergeTransferredCell } from "./merge.ts";
+import type { Staging } from "./staging.ts";
 import type { ReplicaState } from "./state.ts";
-import { at, covers, join, setAt } from "./version-vector.ts";
-
-export const stageCells = (state: ReplicaState, staging: Staging, cells: Uint8Array): void => {
-  staging.bytes += cells.length;
-  readCellBundle(cells, state.origins, (key, cell) => {
-    staging.cells.set(key, cell);
-  });
-};
+import { at, covers, isZero, join, type ReadonlyVersionVector, setAt } from "./version-vector.ts";
 
 /**
  * `recordEnd` writes the end record: called after the transfer was found sound and before anything changes. Throws
@@ -36,25 +27,18 @@ export const install = (
   const vvEnd = state.vector(end.vvEnd);
   checkFrames(state, staging, join(mine, staging.vv0), vvEnd);
   recordEnd();
+  const cells = staging.cellCount;
   let dropped = 0;
-  if (staging.full) {
-    const refs: CellRef[] = [];
-    state.map.walk(0, Number.POSITIVE_INFINITY, (ref) => {
-      refs.push(ref);
-      return false;
-    });
-    for (const ref of refs) dropped += dropCovered(state, ref, staging.cells.get(state.map.keyAt(ref)), staging.vv0);
+  if (isZero(mine) && state.map.cellCount === 0 && state.map.droppedCount === 0) {
+    // Nothing here to merge with, nothing on disk that could come back: what was staged is the map.
+    state.map = staging.map;
+    state.count("installsWhole");
   } else {
-    for (const [key, theirs] of staging.cells) {
-      const ref = state.map.locate(key);
-      if (ref >= 0) dropped += dropCovered(state, ref, theirs, staging.vv0);
-    }
+    dropped = mergeStaged(state, staging, mine);
   }
   state.count("droppedByDot", dropped);
-  for (const [key, theirs] of staging.cells) mergeTransferredCell(state, key, theirs, mine, staging.vv0);
   // Of the frames too: a later write here must beat them all.
-  const stampMax = stagedStampMax(staging);
-  if (stampMax <= state.clock.ceiling) state.clock.hear(stampMax);
+  if (staging.stampMax <= state.clock.ceiling) state.clock.hear(staging.stampMax);
   for (const [origin, context] of staging.contexts) {
     state.contextOf(origin);
     if (at(staging.vv0, origin) > at(mine, origin)) state.contexts[origin] = [...context];
@@ -75,7 +59,29 @@ export const install = (
   state.logIndex.reset(state.nextLsn, state.vv);
   state.leaps++;
   state.count("installs");
-  return { cells: staging.cells.size, dropped };
+  return { cells, dropped };
+};
+
+/** How many parts of cells went by the covered-dot rule. */
+const mergeStaged = (state: ReplicaState, staging: Staging, mine: ReadonlyVersionVector): number => {
+  const { map } = state;
+  let dropped = 0;
+  if (staging.full) {
+    const refs: CellRef[] = [];
+    map.walk(0, Number.POSITIVE_INFINITY, (ref) => {
+      refs.push(ref);
+      return false;
+    });
+    for (const ref of refs) dropped += dropCovered(state, ref, staging.cell(map.keyAt(ref)), staging.vv0);
+  }
+  staging.forEachCell((key, theirs) => {
+    if (!staging.full) {
+      const ref = map.locate(key);
+      if (ref >= 0) dropped += dropCovered(state, ref, theirs, staging.vv0);
+    }
+    mergeTransferredCell(state, key, theirs, mine, staging.vv0);
+  });
+  return dropped;
 };
 
 /** Walks the frames over a copy of the vector: contiguous, causally ordered, and ending where the sender said. */
@@ -91,16 +97,4 @@ const checkFrames = (state: ReplicaState, staging: Staging, start: number[], vvE
     setAt(vv, origin, frame.last);
   }
   if (!covers(vv, vvEnd)) throw new DecodeFault("transfer ended short");
-};
-
-/** The highest stamp a staged transfer holds: the ceiling must reach it before it is installed. */
-export const stagedStampMax = (staging: Staging): number => {
-  let stamp = 0;
-  for (const cell of staging.cells.values()) stamp = Math.max(stamp, cell.stamp);
-  for (const frame of staging.frames) {
-    const ops = new FrameOps(frame);
-    while (ops.next());
-    stamp = Math.max(stamp, ops.stamp);
-  }
-  return stamp;
 };

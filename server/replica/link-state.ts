@@ -7,7 +7,7 @@
 import type { FrameHeader } from "../../protocol/frames.ts";
 import type { LinkMessage } from "../../protocol/link-messages.ts";
 import type { Incarnation, Lsn, PeerName, Stamp } from "../../protocol/words.ts";
-import type { Cell } from "./cell.ts";
+import type { Staging } from "./staging.ts";
 import type { LinkId, ReplicaState } from "./state.ts";
 import type { ReadonlyVersionVector, VersionVector } from "./version-vector.ts";
 
@@ -32,19 +32,6 @@ export interface WaitingFrame {
   readonly origin: number;
   readonly stampMax: Stamp;
   readonly sinceMs: number;
-}
-
-/** A transfer on its way in: installed at once when its end has come, or never. */
-export interface Staging {
-  readonly transfer: number;
-  /** Of its first record in the log. */
-  readonly lsn: Lsn;
-  readonly full: boolean;
-  readonly vv0: VersionVector;
-  readonly contexts: readonly (readonly [number, VersionVector])[];
-  readonly cells: Map<string, Cell>;
-  readonly frames: FrameHeader[];
-  bytes: number;
 }
 
 export interface LinkState {

@@ -29,15 +29,16 @@ import { Checkpointer, loadEntry } from "./checkpoint.ts";
 import type { Conflict } from "./conflicts.ts";
 import type { Fact } from "./facts.ts";
 import { msToStamp } from "./hybrid-clock.ts";
-import { IncomingStreams, newStaging, stageFrames } from "./incoming.ts";
-import { install, stageCells } from "./install.ts";
+import { IncomingStreams } from "./incoming.ts";
+import { install } from "./install.ts";
 import { invariant } from "./invariant.ts";
 import { ReplicaKeyspace } from "./keyspace.ts";
-import { closeLink, type LinkState, newLinkState, type Staging } from "./link-state.ts";
+import { closeLink, type LinkState, newLinkState } from "./link-state.ts";
 import { applyFrame } from "./merge.ts";
 import { type LogRead, OutgoingStreams, type ReadRecord } from "./outgoing.ts";
 import { Purger } from "./purge.ts";
 import { type Comparison, Repairer } from "./repair.ts";
+import { Staging } from "./staging.ts";
 import {
   type AppendedRecord,
   type LinkId,
@@ -173,12 +174,12 @@ export class Replica {
 
   #replayTransfer(transfer: number, message: LinkMessage): void {
     const { state } = this;
-    if (message.kind === "transfer-begin") this.#stagings.set(transfer, newStaging(state, transfer, message, 0));
+    if (message.kind === "transfer-begin") this.#stagings.set(transfer, new Staging(state, transfer, message, 0));
     const staging = this.#stagings.get(transfer);
     // Without its beginning a transfer began before the checkpoint and was never finished: nothing of it counts.
     if (staging === undefined) return;
-    if (message.kind === "transfer-cells") stageCells(state, staging, message.cells);
-    if (message.kind === "transfer-frames") stageFrames(staging, message.frames);
+    if (message.kind === "transfer-cells") staging.addCells(message.cells);
+    if (message.kind === "transfer-frames") staging.addFrames(message.frames);
     if (message.kind === "transfer-end") {
       this.#stagings.delete(transfer);
       install(state, staging, message, () => {});

@@ -84,7 +84,8 @@ export class ReplicaState {
   readonly selfIndex: number;
   readonly options: ReplicaOptions;
   readonly origins = new OriginTable();
-  readonly map = new CellMap(this.origins);
+  /** Replaced when a peer without data takes a transfer over: look it up anew in every call. */
+  map = new CellMap(this.origins);
   readonly clock = new HybridClock();
   readonly journal: ConflictJournal;
   readonly facts: FactBook;

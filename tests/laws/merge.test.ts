@@ -6,8 +6,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { CellBundleWriter } from "../../server/replica/cell-bundle.ts";
-import { newStaging } from "../../server/replica/incoming.ts";
-import { install, stageCells } from "../../server/replica/install.ts";
+import { install } from "../../server/replica/install.ts";
+import { Staging } from "../../server/replica/staging.ts";
 import { covers } from "../../server/replica/version-vector.ts";
 import { apply, applyInOrder, digestAt, expected, newState, runHistory, shown, steps } from "./history.ts";
 
@@ -86,7 +86,7 @@ test("cells of a transfer, full or not, and frames after it give the same as fra
       const contexts = sender.contexts.map(
         (context, origin) => [sender.origins.id(origin), sender.wire(context)] as const,
       );
-      const staging = newStaging(receiver, 1, { kind: "transfer-begin", number: 1, full, vv0, contexts }, 1);
+      const staging = new Staging(receiver, 1, { kind: "transfer-begin", number: 1, full, vv0, contexts }, 1);
       const bundle = new CellBundleWriter(sender.origins);
       const have = sender.vector(receiver.wire(receiver.vv));
       sender.map.walk(0, Number.POSITIVE_INFINITY, (ref) => {
@@ -97,7 +97,7 @@ test("cells of a transfer, full or not, and frames after it give the same as fra
         if (full || isNew) bundle.add(sender.map.keyAt(ref), cell);
         return false;
       });
-      if (bundle.count > 0) stageCells(receiver, staging, bundle.take());
+      if (bundle.count > 0) staging.addCells(bundle.take());
       install(receiver, staging, { kind: "transfer-end", vvEnd: vv0, horizonMs: 0, floor: [], clock: 0 }, () => {});
       assert.deepEqual(shown(receiver, history.endMs), expected(history, receiver, history.endMs), "after the install");
       applyLeft(receiver, history.frames);

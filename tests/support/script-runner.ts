@@ -236,7 +236,7 @@ class ScriptRunner {
           const staging =
             link.staging === undefined
               ? ""
-              : ` staging ${link.staging.cells.size} cell(s) ${link.staging.frames.length} frame(s)`;
+              : ` staging ${link.staging.cellCount} cell(s) ${link.staging.frames.length} frame(s)`;
           world.say(
             `${link.peer}: ${link.ready ? "" : "not ready, "}sends ${link.out.mode}, waiting ${link.waiting.length}${staging}`,
           );
