@@ -5,6 +5,7 @@
 import { performance } from "node:perf_hooks";
 import { checkpointWriteBytes } from "../protocol/limits.ts";
 import type { Replica } from "./replica/index.ts";
+import type { SliceGate } from "./slice-gate.ts";
 import type { CheckpointEntry, Storage } from "./storage/storage.ts";
 import type { TurnLoop } from "./turn-loop.ts";
 
@@ -12,6 +13,7 @@ export interface MaintenanceOptions {
   readonly replica: Replica;
   readonly storage: Storage;
   readonly loop: TurnLoop;
+  readonly gate: SliceGate;
   readonly logRetentionBytes: number;
   readonly onFailure: (error: unknown) => void;
   /** `slowestSliceMs`: what of it kept clients waiting at once. */
@@ -39,10 +41,10 @@ export const maintenanceTiming: MaintenanceTiming = {
 };
 
 const intervalMs = 250;
-const purgePerSlice = 1024;
-/** Pause between slices, of about 2 ms each: this writes at most about 50 MB/s and leaves the loop to clients. */
-const betweenSlicesMs = 3;
-const betweenSlicesInTransferMs = 25;
+const purgePerSlice = 512;
+/** Pause between slices, of about 1 ms each: this writes at most about 35 MB/s and leaves the loop to clients. */
+const betweenSlicesMs = 2;
+const betweenSlicesInTransferMs = 12;
 
 export class Maintenance {
   readonly #options: MaintenanceOptions;
@@ -138,9 +140,12 @@ export class Maintenance {
 
   /** As many slices as are worth a sync, each in its own turn of the loop. Empty when there are no more. */
   async #slices(): Promise<readonly CheckpointEntry[]> {
-    const { replica } = this.#options;
+    const { replica, gate } = this.#options;
     const entries: CheckpointEntry[] = [];
-    for (let bytes = 0; bytes < checkpointWriteBytes && !this.#stopped; ) {
+    for (let bytes = 0; bytes < checkpointWriteBytes; ) {
+      // A transfer comes first: somebody waits for it, and for a checkpoint nobody does.
+      await gate.pass(replica.scanning().length > 0 ? betweenSlicesInTransferMs : betweenSlicesMs);
+      if (this.#stopped) break;
       const beganMs = performance.now();
       const slice = replica.checkpointer.slice();
       this.#slowestSliceMs = Math.max(this.#slowestSliceMs, performance.now() - beganMs);
@@ -149,18 +154,17 @@ export class Maintenance {
         entries.push(entry);
         bytes += entry[1]?.length ?? 0;
       }
-      // A transfer comes first: somebody waits for it, and for a checkpoint nobody does.
-      await pause(replica.scanning().length > 0 ? betweenSlicesInTransferMs : betweenSlicesMs);
     }
     return entries;
   }
 
   async #purge(): Promise<void> {
-    const { replica } = this.#options;
+    const { replica, gate } = this.#options;
     if (!replica.purger.begin()) return;
-    while (replica.purger.pending > 0 && !this.#stopped) {
+    for (;;) {
+      await gate.pass(0);
+      if (replica.purger.pending === 0 || this.#stopped) return;
       replica.purger.slice(purgePerSlice);
-      await pause(0);
     }
   }
 
@@ -194,9 +198,3 @@ export class Maintenance {
     await this.#running;
   }
 }
-
-const pause = (ms: number): Promise<void> =>
-  new Promise((resolve) => {
-    if (ms === 0) setImmediate(resolve);
-    else setTimeout(resolve, ms);
-  });

@@ -48,6 +48,7 @@ import { recover } from "./recovery.ts";
 import { InvariantError, judgeClock, type Ready, Replica, type ReplicaEvent, stampToMs } from "./replica/index.ts";
 import type { RunningPeer } from "./running-peer.ts";
 import { hostPortToText } from "./settings.ts";
+import { SliceGate } from "./slice-gate.ts";
 import { statusReport } from "./status-report.ts";
 import { type FileStorage, openFileStorage } from "./storage/open.ts";
 import { LogTrimmed, StorageFailure } from "./storage/storage.ts";
@@ -116,6 +117,7 @@ class Peer implements RunningPeer, LinkEvents {
   readonly #version = packageVersion();
   readonly #startedAtMs = performance.now();
   readonly #mapMutex = new Mutex();
+  readonly #gate = new SliceGate(() => this.#loop.turnMs);
   readonly #replica: Replica;
   readonly #loopDelay = monitorEventLoopDelay({ resolution: 10 });
   readonly #rate = new RateMeter();
@@ -152,6 +154,7 @@ class Peer implements RunningPeer, LinkEvents {
   #draining = false;
   #closing: Promise<void> | undefined;
   #scanScheduled = false;
+  #scanSlices = 0;
   #lastSessionId = 0;
   #skew: ReturnType<typeof judgeClock> = { state: "ok" };
   #diskLow = false;
@@ -259,6 +262,7 @@ class Peer implements RunningPeer, LinkEvents {
       replica: this.#replica,
       storage,
       loop: this.#loop,
+      gate: this.#gate,
       logRetentionBytes: config.logRetentionBytes,
       onFailure: (error) => this.#fail(error),
       onCheckpoint: (report) => {
@@ -657,22 +661,28 @@ class Peer implements RunningPeer, LinkEvents {
     }
   }
 
-  /** Scans for transfers: a slice per turn of the event loop, clients between. */
+  /** Scans for transfers: a slice at a time, of one link after the other, clients between. */
   #scan(): void {
-    if (this.#scanScheduled || this.#closing !== undefined) return;
-    const links = this.#replica.scanning();
-    if (links.length === 0) return;
+    if (this.#scanScheduled || this.#closing !== undefined || this.#replica.scanning().length === 0) return;
     this.#scanScheduled = true;
-    setTimeout(() => {
-      this.#scanScheduled = false;
-      try {
-        this.#loop.begin();
-        for (const link of this.#replica.scanning()) this.#replica.scanSlice(link, scanSliceBytes);
-        this.#scan();
-      } catch (error) {
-        this.#fail(error);
-      }
-    }, scanPauseMs);
+    setTimeout(() => this.#scanSlice(0), scanPauseMs);
+  }
+
+  #scanSlice(refusals: number): void {
+    if (!this.#gate.tryTake(refusals)) {
+      setImmediate(() => this.#scanSlice(refusals + 1));
+      return;
+    }
+    this.#scanScheduled = false;
+    try {
+      this.#loop.begin();
+      const links = this.#replica.scanning();
+      const link = links[this.#scanSlices++ % links.length];
+      if (link !== undefined) this.#replica.scanSlice(link, scanSliceBytes);
+      this.#scan();
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   #onEvent(event: ReplicaEvent): void {

@@ -307,8 +307,8 @@ const transfers: readonly Mutant[] = [
     "transfer-base-only",
     "an incremental transfer looks at the base of a cell, not at its totals",
     "outgoing",
-    "if (!wanted && held instanceof CounterCell) {",
-    "if (!wanted && held instanceof CounterCell && state.nextLsn < 0) {",
+    "  return held instanceof CounterCell && held.totals.some((total) => total.seq > at(have, total.origin));\n",
+    "  return held === undefined;\n",
   ),
   core(
     "transfer-overwrites",

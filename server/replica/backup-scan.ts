@@ -80,7 +80,7 @@ export class BackupScan {
     state.seal();
     const bundle = new CellBundleWriter(state.origins);
     this.#position = map.walk(this.#position, slotsPerSlice, (ref) => {
-      bundle.add(map.keyAt(ref), map.cellAt(ref));
+      bundle.addAt(map, ref);
       return bundle.byteLength >= bytesMax;
     });
     if (this.#position < 0) this.end = { cut: this.#cut(), lsn: state.nextLsn, conflicts: state.journal.list() };

@@ -8,12 +8,16 @@
 import { ByteReader, ByteWriter, DecodeFault } from "../../protocol/bytes.ts";
 import { originBytesMin, readOrigin, writeOrigin } from "../../protocol/frames.ts";
 import { keyBytesMax } from "../../protocol/limits.ts";
-import { type Cell, readCell, writeCell } from "./cell.ts";
+import { type Cell, readCell, writeCell, writeCellAt } from "./cell.ts";
+import type { CellMap, CellRef } from "./cell-map.ts";
 import type { OriginTable } from "./origins.ts";
+
+const bufferBytes = 64 * 1024;
+const bufferBytesMax = 8 * bufferBytes;
 
 export class CellBundleWriter {
   readonly #origins: OriginTable;
-  readonly #cells = new ByteWriter(64 * 1024);
+  #cells = new ByteWriter(bufferBytes);
   readonly #references = new Map<number, number>();
   count = 0;
 
@@ -25,15 +29,23 @@ export class CellBundleWriter {
     return this.#cells.length;
   }
 
+  readonly #referenceOf = (origin: number): number => {
+    const known = this.#references.get(origin);
+    if (known !== undefined) return known;
+    const reference = this.#references.size;
+    this.#references.set(origin, reference);
+    return reference;
+  };
+
   add(key: string, cell: Cell): void {
     this.#cells.string(key);
-    writeCell(this.#cells, cell, (origin) => {
-      const known = this.#references.get(origin);
-      if (known !== undefined) return known;
-      const reference = this.#references.size;
-      this.#references.set(origin, reference);
-      return reference;
-    });
+    writeCell(this.#cells, cell, this.#referenceOf);
+    this.count++;
+  }
+
+  addAt(map: CellMap, ref: CellRef): void {
+    this.#cells.string(map.keyAt(ref));
+    writeCellAt(this.#cells, map, ref, this.#referenceOf);
     this.count++;
   }
 
@@ -42,6 +54,8 @@ export class CellBundleWriter {
     out.varint(this.#references.size);
     for (const origin of this.#references.keys()) writeOrigin(out, this.#origins.id(origin));
     out.raw(this.#cells.bytes.subarray(0, this.#cells.length));
+    // One long value must not be paid for ever after.
+    if (this.#cells.bytes.length > bufferBytesMax) this.#cells = new ByteWriter(bufferBytes);
     this.#cells.length = 0;
     this.#references.clear();
     this.count = 0;

@@ -16,7 +16,7 @@ import { ByteReader, ByteWriter, DecodeFault } from "../../protocol/bytes.ts";
 import { readOrigin, writeOrigin } from "../../protocol/frames.ts";
 import { checkpointSliceBytes } from "../../protocol/limits.ts";
 import type { Lsn, Stamp } from "../../protocol/words.ts";
-import { writeCell } from "./cell.ts";
+import { writeCellAt } from "./cell.ts";
 import { BlockLedger, loadBlock, writeDrop } from "./cell-blocks.ts";
 import { shardCount } from "./cell-map.ts";
 import { type Conflict, decodeConflict, encodeConflict } from "./conflicts.ts";
@@ -145,7 +145,8 @@ export class Checkpointer {
     // Shards may have nothing to write, such as drops of what was never stored: an empty slice must mean the end.
     do {
       if (blocks.length === 0) out.length = 0;
-      while (out.length < bytesMax && this.#onShard(sweep)) this.#takeShard(sweep, out, bytesMax, blocks, entries);
+      while (this.#hasRoom(sweep, out.length, bytesMax) && this.#onShard(sweep))
+        this.#takeShard(sweep, out, bytesMax, blocks, entries);
     } while (blocks.length === 0 && entries.length === 0 && this.#onShard(sweep));
     for (const { key, start, end } of blocks) entries.push([key, out.bytes.subarray(start, end)]);
     // With the first block that may lack what was purged: a peer that has forgotten must know what.
@@ -168,6 +169,11 @@ export class Checkpointer {
     this.#addConflicts(entries);
     entries.push([metaKey, this.#encodeMeta(sweep)], this.#floorEntry());
     return entries;
+  }
+
+  /** A shard is begun only when the better half of the slice is left: so most fit whole, and into one block. */
+  #hasRoom(sweep: Sweep, length: number, bytesMax: number): boolean {
+    return length < (sweep.slot >= 0 ? bytesMax : bytesMax / 2);
   }
 
   /** Moves on to the next shard with anything to write, unless it stands on one. False when there is none. */
@@ -201,7 +207,7 @@ export class Checkpointer {
     if (allDropped) {
       sweep.slot = map.takeCells(shard, sweep.slot, rewriteFrom === undefined ? "dirty" : "all", (ref) => {
         out.string(map.keyAt(ref));
-        writeCell(out, map.cellAt(ref), sameNumber);
+        writeCellAt(out, map, ref, sameNumber);
         sweep.cells++;
         return isFull();
       });

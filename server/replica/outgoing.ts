@@ -14,6 +14,7 @@ import { catchUpBatchBytes, framesMessageBytes, sliceBytes } from "../../protoco
 import { encodeLinkMessage, type LinkMessage, type WireVector } from "../../protocol/link-messages.ts";
 import type { Lsn } from "../../protocol/words.ts";
 import { CellBundleWriter } from "./cell-bundle.ts";
+import type { CellMap, CellRef } from "./cell-map.ts";
 import { CounterCell } from "./counter.ts";
 import type { LinkState } from "./link-state.ts";
 import { type LinkId, type ReplicaState, recordType } from "./state.ts";
@@ -36,10 +37,13 @@ export class OutgoingStreams {
   readonly #links: ReadonlyMap<LinkId, LinkState>;
   reads: LogRead[] = [];
   #transfers = 0;
+  /** Empty between slices. */
+  readonly #bundle: CellBundleWriter;
 
   constructor(state: ReplicaState, links: ReadonlyMap<LinkId, LinkState>) {
     this.#state = state;
     this.#links = links;
+    this.#bundle = new CellBundleWriter(state.origins);
     state.onSealed = (sealed, lsn, last) => this.#onSealed(sealed, lsn, last);
   }
 
@@ -118,14 +122,9 @@ export class OutgoingStreams {
       return this.startStream(link, link.told);
     }
     const { map } = state;
-    const bundle = new CellBundleWriter(state.origins);
+    const bundle = this.#bundle;
     const next = map.walk(out.position, 4096, (ref) => {
-      const held = map.heldAt(ref);
-      let wanted = out.full || (map.baseAt(ref) !== undefined && map.seqAt(ref) > at(out.have, map.originAt(ref)));
-      if (!wanted && held instanceof CounterCell) {
-        wanted = held.totals.some((total) => total.seq > at(out.have, total.origin));
-      }
-      if (wanted) bundle.add(map.keyAt(ref), map.cellAt(ref));
+      if (out.full || isNewTo(map, ref, out.have)) bundle.addAt(map, ref);
       return bundle.byteLength >= bytesMax;
     });
     if (bundle.count > 0) {
@@ -223,3 +222,12 @@ export class OutgoingStreams {
     return pinned;
   }
 }
+
+/** Has the cell a dot, of its base or of a total, that the vector does not cover? */
+const isNewTo = (map: CellMap, ref: CellRef, have: ReadonlyVersionVector): boolean => {
+  // A plain cell is told from its numbers: what it holds lies in memory long unused.
+  if (!map.isCounter(ref)) return map.seqAt(ref) > at(have, map.originAt(ref));
+  if (map.baseAt(ref) !== undefined && map.seqAt(ref) > at(have, map.originAt(ref))) return true;
+  const held = map.heldAt(ref);
+  return held instanceof CounterCell && held.totals.some((total) => total.seq > at(have, total.origin));
+};

@@ -16,7 +16,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { ClassicLevel } from "classic-level";
-import { checkpointBatchBytes, checkpointBatchEntries } from "../../protocol/limits.ts";
+import { checkpointBatchBytes, checkpointBatchEntries, checkpointWriteBytes } from "../../protocol/limits.ts";
 import { assertNotFormatKey, formatKey, prefixEnd } from "./checkpoint-keys.ts";
 import { damageRemedy } from "./failures.ts";
 import type { Checkpoint, CheckpointEntry } from "./storage.ts";
@@ -26,11 +26,14 @@ export const checkpointFormatVersion = 1;
 
 const formatText = (version: number): string => `chorus checkpoint ${version}`;
 const crcBytes = 4;
+/** Kept between writes: a batch of the usual size. */
+const scratchBytesMax = 2 * checkpointWriteBytes;
 
 export class FileCheckpoint implements Checkpoint {
   readonly #directory: string;
   readonly #level: ClassicLevel<Uint8Array, Uint8Array>;
   #failure: StorageFailure | undefined;
+  #values = Buffer.alloc(0);
 
   private constructor(directory: string, level: ClassicLevel<Uint8Array, Uint8Array>) {
     this.#directory = directory;
@@ -94,7 +97,7 @@ export class FileCheckpoint implements Checkpoint {
       assertNotFormatKey(key);
       if (value !== undefined) valueBytes += crcBytes + value.length;
     }
-    const values = Buffer.allocUnsafeSlow(valueBytes);
+    const values = this.#scratch(valueBytes);
     let at = 0;
     try {
       const batch = this.#level.batch();
@@ -116,6 +119,13 @@ export class FileCheckpoint implements Checkpoint {
       if (failure instanceof StorageFailure) this.#failure ??= failure;
       throw failure;
     }
+  }
+
+  /** LevelDB's batch copies what is put into it: the room can be used again, and is no garbage beside the heap. */
+  #scratch(bytes: number): Buffer {
+    if (bytes > scratchBytesMax) return Buffer.allocUnsafeSlow(bytes);
+    if (this.#values.length < bytes) this.#values = Buffer.allocUnsafeSlow(scratchBytesMax);
+    return this.#values;
   }
 
   async get(key: Uint8Array): Promise<Uint8Array | undefined> {

@@ -5,6 +5,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { ByteWriter } from "../../protocol/bytes.ts";
+import { writeCell, writeCellAt } from "../../server/replica/cell.ts";
 import { CellBundleWriter } from "../../server/replica/cell-bundle.ts";
 import { install } from "../../server/replica/install.ts";
 import { Staging } from "../../server/replica/staging.ts";
@@ -105,6 +107,25 @@ test("cells of a transfer, full or not, and frames after it give the same as fra
       applyInOrder(plain, history.frames, other);
       assert.deepEqual(shown(receiver, history.endMs), shown(plain, history.endMs));
       assert.equal(digestAt(receiver, history.endMs), digestAt(plain, history.endMs));
+    }),
+    runs,
+  );
+});
+
+test("a cell is written from its place in the map as it is when taken out of it", () => {
+  fc.assert(
+    fc.property(steps, choices, (script, one) => {
+      const { frames } = runHistory(script);
+      const state = newState("reader");
+      applyInOrder(state, frames, one);
+      const { map } = state;
+      map.walk(0, Number.POSITIVE_INFINITY, (ref) => {
+        const [direct, byObject] = [new ByteWriter(), new ByteWriter()];
+        writeCellAt(direct, map, ref, (origin) => origin);
+        writeCell(byObject, map.cellAt(ref), (origin) => origin);
+        assert.deepEqual(direct.take(), byObject.take());
+        return false;
+      });
     }),
     runs,
   );
