@@ -246,6 +246,22 @@ export const backupRecordBytesMax = 64 * 1024 * 1024;
 /** Cells that a restore writes to the checkpoint at once, with one sync. */
 export const restoreBatchBytes = 4 * 1024 * 1024;
 
+/** `chorus export`: keys, and bytes of values, asked for at once. A longer value goes alone. */
+export const exportBatchKeys = 500;
+export const exportBatchBytes = 1024 * 1024;
+/** `chorus import`: entries, and bytes, of one MSET; its atomic step should stay small for the peers' clients. */
+export const importBatchKeys = 100;
+export const importBatchBytes = 32 * 1024;
+/** Sent and not answered. More: nothing more is read meanwhile. */
+export const importBatchesInFlightMax = 256;
+export const importInFlightBytesMax = 8 * 1024 * 1024;
+/** Longest line: the longest key and value as text with an escape for every character. Longer: the line is refused. */
+export const importLineBytesMax = 2 * (valueBytesMax + keyBytesMax) + 64 * 1024;
+/** Keys asked of a Redis per round trip. */
+export const redisScanCount = 500;
+/** A Redis that says nothing for so long is given up. */
+export const redisSilenceMs = 30_000;
+
 if (backupRecordBytesMax < frameBytesMax + 64 * 1024) throw new Error("a backup's record must hold one whole frame");
 
 // ---- Command line and cluster script --------------------------------------------------------------------------------

@@ -26,7 +26,19 @@ describe("what is typed wrong gets one line and exit code 2", () => {
 });
 
 test("help begins with examples, everywhere", async (t) => {
-  const data = [["get"], ["set"], ["del"], ["incr"], ["scan"], ["watch"], ["conflicts"], ["backup"], ["restore"]];
+  const data = [
+    ["get"],
+    ["set"],
+    ["del"],
+    ["incr"],
+    ["scan"],
+    ["watch"],
+    ["conflicts"],
+    ["backup"],
+    ["restore"],
+    ["export"],
+    ["import"],
+  ];
   const all = [[], ["peer"], ["up"], ["status"], ["inspect"], ["cluster"], ...data];
   const shown = await Promise.all(all.map((words) => runScript(t, "server/main.ts", [...words, "--help"])));
   for (const [index, { code, stdout }] of shown.entries()) {

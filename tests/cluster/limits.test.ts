@@ -1,7 +1,6 @@
 /** What happens at the bounds: memory, disk, sizes, numbers, slow and silent clients. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
 import { connect } from "node:net";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -9,6 +8,7 @@ import { fill, unnoticed } from "../support/hammer.ts";
 import { until } from "../support/processes.ts";
 import { type RealPeer, sameEverywhere, withCluster } from "../support/real-cluster.ts";
 import type { RespClient } from "../support/resp-client.ts";
+import { smallDisk } from "../support/small-disk.ts";
 
 test("--max-memory: writes that grow are refused with OOM; reads, deletes and replication go on", async (t) => {
   const flagsOf = (name: string): string[] => (name === "a" ? ["--max-memory", "2mb"] : []);
@@ -120,19 +120,6 @@ test("clients that do not read, or say nothing, cost bounded memory and delay no
     for (const socket of silent) socket.destroy();
   });
 });
-
-/** A small disk of its own, or why there is none. */
-const smallDisk = (directory: string, megabytes: number): string | undefined => {
-  mkdirSync(directory);
-  const { status, stderr, error } = spawnSync(
-    "mount",
-    ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", directory],
-    {
-      encoding: "utf8",
-    },
-  );
-  return status === 0 ? undefined : `no small disk can be mounted: ${error?.message ?? stderr.trim()}`;
-};
 
 test("a disk that fills up: writes are refused clearly before it is full, no acknowledged one is lost", async (t) => {
   await withCluster(t, { start: false }, async (cluster) => {

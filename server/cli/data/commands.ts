@@ -1,5 +1,6 @@
 /**
- * The data commands of the command line: `chorus get`, `set`, `del`, `incr`, `scan`, `watch`, `conflicts`. Here is what
+ * The data commands of the command line: `chorus get`, `set`, `del`, `incr`, `scan`, `watch`, `conflicts`, `export`,
+ * `import`. Here is what
  * may be typed; what they do is in run.ts, loaded when one of them runs.
  */
 import { type Command, Option } from "commander";
@@ -18,11 +19,14 @@ harm. A password: --password-file, or CHORUS_PASSWORD_FILE.
 Exit code: 0 done, 1 no such key or the condition did not hold, 2 wrong usage, 3 not done (nobody answered, or the peer
 refused), 4 not known whether it was done.`;
 
+/** Nobody waits for a single call of those that make many. */
+const bulkTimeoutMs = 30_000;
+
 const valueHelp = "\nA VALUE of - is read from standard input, @FILE from a file, byte for byte; @@TEXT is @TEXT.";
 
 export const addDataCommands = (program: Command, line: CommandLine): void => {
   const { examples, wholeNumber, setExitCode } = line;
-  const add = (name: string, description: string, shown: string, after = ""): Command =>
+  const add = (name: string, description: string, shown: string, after = "", timeoutMs = 5000): Command =>
     program
       .command(name)
       .description(description)
@@ -33,7 +37,7 @@ export const addDataCommands = (program: Command, line: CommandLine): void => {
       .addOption(new Option("--password-file <FILE>", "what the peers ask for (mode 600)").env("CHORUS_PASSWORD_FILE"))
       .addOption(
         new Option("--timeout <MS>", "of each call, a failover included")
-          .default(5000)
+          .default(timeoutMs)
           .argParser(wholeNumber("timeout", 1, 999_999_999)),
       )
       .option("--json", 'JSON; bytes that are no text as {"base64": ...}', false);
@@ -154,5 +158,57 @@ export const addDataCommands = (program: Command, line: CommandLine): void => {
     .option("--restore <ID>", "write this conflict's loser back, as a new write")
     .action(async (key: string | undefined, options: DataOptions & { watch: boolean; restore?: string }) =>
       setExitCode(await (await load()).runConflicts(key, options)),
+    );
+
+  add(
+    "export",
+    "write keys and values as lines of JSON",
+    examples(
+      ["chorus export all.jsonl", "everything"],
+      ["chorus export --prefix user: users.jsonl", "keys that begin so"],
+      ["chorus export - | gzip > all.jsonl.gz", "to standard output"],
+      ["chorus export - | jq -r .key", '{"key":"city","value":"Oslo","expiresAtMs":1900000000000}'],
+    ),
+    `
+Bytes that are no text are {"base64": ...}; expiresAtMs is Unix ms. Each key as it was at some moment: one consistent cut is what
+chorus backup gives. A key that is written meanwhile may stand twice.`,
+    bulkTimeoutMs,
+  )
+    .argument("<FILE>", "must not exist yet; - is standard output")
+    .addOption(new Option("--prefix <TEXT>", "only keys that begin so"))
+    .option("--force", "replace FILE", false)
+    .action(async (file: string, options: DataOptions & { prefix?: string; force: boolean }) =>
+      setExitCode(await (await import("./export.ts")).runExport(file, options)),
+    );
+
+  add(
+    "import",
+    "read what export wrote, or copy the strings of a running Redis",
+    examples(
+      ["chorus import all.jsonl", ""],
+      ["zcat all.jsonl.gz | chorus import -", "from standard input"],
+      ["chorus import --nx all.jsonl", "leaves keys that are there as they are"],
+      ["chorus import --from redis://:secret@10.0.0.9:6379/0", "strings, with their TTLs; others are counted"],
+    ),
+    `
+What is written twice is the same as written once: an import that broke off can be done again, or from the line it names. Keys
+whose time has passed are left out. A password for Redis may stand in REDISCLI_AUTH instead of the URL.`,
+    bulkTimeoutMs,
+  )
+    .argument("[FILE]", "- is standard input")
+    .addOption(new Option("--from <URL>", "redis://[user:password@]host[:port][/database], rediss:// for TLS"))
+    .addOption(new Option("--prefix <TEXT>", "only keys that begin so"))
+    .addOption(new Option("--nx", "only keys that are not there, as the peer sees it"))
+    .addOption(
+      new Option("--from-line <N>", "go on at this line")
+        .default(1)
+        .argParser(wholeNumber("from-line", 1, 999_999_999))
+        .conflicts("from"),
+    )
+    .action(
+      async (
+        file: string | undefined,
+        options: DataOptions & { from?: string; prefix?: string; nx?: true; fromLine: number },
+      ) => setExitCode(await (await import("./import.ts")).runImport(file, options)),
     );
 };
