@@ -57,6 +57,7 @@ const guards = [
   "same-origin",
 ];
 
+const ownPaths: ReadonlySet<string> = new Set(["/get", "/set", "/delete", "/kv"]);
 const noNames: ReadonlySet<string> = new Set();
 const keyNames: ReadonlySet<string> = new Set(["key"]);
 const setNames: ReadonlySet<string> = new Set(["key", "value", "ttl"]);
@@ -84,29 +85,36 @@ export class KvRoutes {
     const url = request.url ?? "";
     const queryAt = url.indexOf("?");
     const path = queryAt < 0 ? url : url.slice(0, queryAt);
+    if (!path.startsWith("/kv/") && !ownPaths.has(path)) return false;
+    // Sent behind another on one connection, which is still to be answered: what a PUT wrote, the GET behind it reads.
+    // Node gives the response its socket when it is its turn; a connection that ends gives it to nobody.
+    if (response.socket === null) response.once("socket", () => this.#route(request, response, rules, path, url));
+    else this.#route(request, response, rules, path, url);
+    return true;
+  }
+
+  #route(request: IncomingMessage, response: ServerResponse, rules: PageRules, path: string, url: string): void {
     if (path.startsWith("/kv/")) {
       if (this.#admit(request, response, rules, "json", isRead(request) ? "read" : "change")) {
         this.#onKey(request, response, path, url);
       }
-      return true;
+      return;
     }
     switch (path) {
       case "/get":
         if (this.#admit(request, response, rules, "text", "read")) this.#onGet(request, response, url);
-        return true;
+        return;
       case "/set":
       case "/delete": {
         const kind = isRead(request) ? "change-by-get" : "change";
-        if (!this.#admit(request, response, rules, "text", kind)) return true;
+        if (!this.#admit(request, response, rules, "text", kind)) return;
         if (path === "/set") this.#onSet(request, response, url);
         else this.#onDelete(request, response, url);
-        return true;
+        return;
       }
       case "/kv":
         if (this.#admit(request, response, rules, "json", "read")) this.#onList(request, response, url);
-        return true;
-      default:
-        return false;
+        return;
     }
   }
 
