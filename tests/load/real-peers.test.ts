@@ -99,18 +99,7 @@ test("chaos: a peer is killed and comes back, nothing is lost or left behind, an
   const directory = tempDirectory(t);
   const file = join(directory, "report.json");
   const load = startLoad(t, directory, [
-    ...[
-      "--chaos",
-      "--via",
-      "gateway-tcp",
-      "--verify",
-      "--seconds",
-      "4",
-      "--chaos-seconds",
-      "3",
-      "--down-seconds",
-      "0.5",
-    ],
+    ...["--chaos", "--verify", "--seconds", "4", "--chaos-seconds", "3", "--down-seconds", "0.5"],
     ...["--rate", "200", "--keys", "300", "--json", file],
   ]);
   assert.deepEqual(await load.ended, { code: 0, signal: null }, load.stderr() + load.stdout());

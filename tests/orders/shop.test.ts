@@ -1,8 +1,10 @@
 /** The shop of docs/EXAMPLE-ORDERS.md on real peers, with one of them killed in the middle. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { OwnCluster, openStage } from "../../scripts/load/own-cluster.ts";
+import { targetsToText } from "../../scripts/load/targets.ts";
 import { readEvents } from "../../scripts/orders/event-stream.ts";
 import { Experts } from "../../scripts/orders/experts.ts";
 import { parseOptions } from "../../scripts/orders/options.ts";
@@ -87,6 +89,24 @@ test("a peer killed in the middle, and back later: nothing is lost or doubled", 
     const orders = (await cluster.peer("c").call("KEYS", "order:*")) as string[];
     assert.equal(orders.length, 160);
   });
+});
+
+test("through a gateway: last orders come from its cache, and a dead peer costs nothing", async (t) => {
+  assert.equal(spawnSync(process.execPath, [join(projectRoot, "scripts/build.js")]).status, 0);
+  const cluster = await OwnCluster.start(openStage(false), { peers: 3, flags: {}, way: "gateway" });
+  t.after(() => cluster.stop());
+  const shop = startShop(t, [
+    ...["--targets", targetsToText(cluster.targets("gateway")), "--customers", "4", "--orders", "30"],
+    ...["--work", "2", "--expert-work", "4", "--patience", "1000", "--json"],
+  ]);
+  await until("some seconds of orders", () => /\b1 s /.test(shop.stderr()) || shop.child.exitCode !== null);
+  // The first by name: writes go there.
+  await cluster.kill(0);
+  await cluster.restart(0);
+  assert.deepEqual(await shop.ended, { code: 0, signal: null }, shop.stderr() + shop.stdout());
+  const report = JSON.parse(shop.stdout()) as OrdersReport;
+  assert.deepEqual([report.orders, report.checked?.wrong, report.checked?.peers.length], [120, 0, 3]);
+  assert((report.cache["hit"] ?? 0) > 0, JSON.stringify(report.cache));
 });
 
 test("an order has one engineer, whoever asks, and all have something to do", () => {
