@@ -82,6 +82,8 @@ export const unauthenticatedReplyBytesMax = 64 * 1024;
 export const connectionsMax = 10_000;
 /** Of these, connections that have yet to authenticate. More: the same. */
 export const unauthenticatedConnectionsMax = 1000;
+/** Time for the PROXY header of a connection from a trusted balancer. Later, or too long: closed. */
+export const proxyHeaderMsMax = 3000;
 /** Time to authenticate. Later: closed. */
 export const authenticateMs = 10_000;
 /** Bytes of one read, and of the socket's write buffer before it asks us to wait. */

@@ -12,6 +12,7 @@ import { type PeerName, parsePeerName } from "../protocol/words.ts";
 import { usageFailure } from "./cli/failure.ts";
 import { parseSecrets } from "./links/handshake.ts";
 import {
+  addressList,
   checkSettings,
   count,
   describeSettings,
@@ -69,6 +70,8 @@ export interface PeerConfig {
   readonly secrets: readonly Buffer[];
   /** What clients AUTH with, latin1 like every value on the wire; undefined only on loopback. */
   readonly password: string | undefined;
+  /** Balancers whose connections to the TCP port begin with a PROXY header. */
+  readonly proxies: readonly string[];
   /** Origins of web pages that may open `/client`, lower case, beside this peer's own; `*` is any. */
   readonly allowOrigins: readonly string[];
   /** 0: no limit. */
@@ -227,6 +230,13 @@ const settingsSchema = z.strictObject({
     repeatable: true,
     show: (value) => (value as readonly string[]).join(","),
   }),
+  proxyProtocol: addressList.default([]).register(settingMetas, {
+    argument: "LIST",
+    summary:
+      "addresses or networks of balancers whose TCP connections begin with a PROXY header (v1 or v2), such as a gateway's",
+    defaultText: "none",
+    show: (value) => (value as readonly string[]).join(","),
+  }),
   maxMemory: size(0).default(0).register(settingMetas, {
     argument: "SIZE",
     summary: "past this, writes that grow are refused with -OOM; 0 is no limit. Nothing is ever evicted",
@@ -372,6 +382,7 @@ const resolveConfig = (
     restored: settings.restored,
     secrets,
     password,
+    proxies: settings.proxyProtocol,
     allowOrigins: settings.allowOrigin,
     memoryBytesMax: settings.maxMemory,
     clockSkewMsMax: settings.maxClockSkew,

@@ -47,7 +47,7 @@ import { RateMeter } from "./rate-meter.ts";
 import { recover } from "./recovery.ts";
 import { InvariantError, judgeClock, type Ready, Replica, type ReplicaEvent, stampToMs } from "./replica/index.ts";
 import type { RunningPeer } from "./running-peer.ts";
-import { hostPortToText } from "./settings.ts";
+import { addressTest, hostPortToText } from "./settings.ts";
 import { SliceGate } from "./slice-gate.ts";
 import { statusReport } from "./status-report.ts";
 import { type FileStorage, openFileStorage } from "./storage/open.ts";
@@ -277,6 +277,7 @@ class Peer implements RunningPeer, LinkEvents {
       execute: this.#executor,
       turn: this.#loop,
       requiresAuthentication: config.password !== undefined,
+      ...(config.proxies.length === 0 ? {} : { isTrustedProxy: addressTest(config.proxies) }),
       nextSessionId: () => ++this.#lastSessionId,
       onSessionClosed: (session) => stopListening(session, this.#host),
     });

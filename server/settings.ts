@@ -157,6 +157,42 @@ export const originList = z
 
 const isOrigin = (text: string): boolean => URL.canParse(text) && new URL(text).origin === text;
 
+const addressWords = "expected IP addresses or networks such as 10.0.0.5 or 10.0.0.0/8";
+
+/** IP addresses and networks, as text that is known to be some. */
+export const addressList = z
+  .union([z.string().transform((input) => input.split(",")), z.array(z.string())], addressWords)
+  .transform((entries, context): readonly string[] => {
+    const addresses = entries.map((entry) => entry.trim()).filter((entry) => entry !== "");
+    const bad = addresses.find((address) => !isNetwork(address));
+    if (bad === undefined) return [...new Set(addresses)];
+    context.addIssue(`${addressWords}, not "${bad}"`);
+    return z.NEVER;
+  });
+
+const isNetwork = (text: string): boolean => {
+  const [address = "", bits, more] = text.split("/");
+  const family = isIP(address);
+  if (family === 0 || more !== undefined) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
+};
+
+/** Whether an address is one of these, or in one of these networks. */
+export const addressTest = (list: readonly string[]): ((address: string) => boolean) => {
+  const known = new BlockList();
+  const familyOf = (address: string): "ipv4" | "ipv6" => (isIPv6(address) ? "ipv6" : "ipv4");
+  for (const entry of list) {
+    const [address = "", bits] = entry.split("/");
+    if (bits === undefined) known.addAddress(address, familyOf(address));
+    else known.addSubnet(address, Number(bits), familyOf(address));
+  }
+  return (given) => {
+    // An IPv4 client of a socket that takes both.
+    const address = given.replace(/^::ffff:(?=\d+\.)/i, "");
+    return isIP(address) !== 0 && known.check(address, familyOf(address));
+  };
+};
+
 // ---- Where values come from -------------------------------------------------------------------------------------------
 
 export interface SettingSources<Key extends string> {

@@ -204,7 +204,7 @@ class Gateway implements RunningGateway {
     const { timeoutMs, drainMs } = this.#config;
     const { farewellMs = farewellMsDefault } = this.#options;
     // Whoever balances over several gateways hears of it before the port is gone; alone nobody has to wait.
-    if (this.#backend.pendingCount > 0 || (this.#tcp?.connectionCount ?? 0) > 0) await delay(farewellMs);
+    if (this.#httpConnections + (this.#tcp?.connectionCount ?? 0) > 0) await delay(farewellMs);
     this.#watches.close();
     await Promise.all([closeHttpServer(this.#http, timeoutMs + httpGraceMs), this.#tcp?.close(drainMs)]);
     clearInterval(this.#rateTimer);
@@ -219,6 +219,8 @@ class Gateway implements RunningGateway {
   /** What is answered from the cache is answered when it returns: nothing has to listen for its end. */
   #handle(routes: KvRoutes, request: IncomingMessage, response: ServerResponse, rules: PageRules): boolean {
     const startedMs = performance.now();
+    // Else the next request would be on its way when the connection is closed.
+    if (this.#draining) response.shouldKeepAlive = false;
     if (!routes.handle(request, response, rules)) return false;
     const route = this.#counts.http.route(routeOf(request.url ?? ""));
     const note = (): void => route.note(response.statusCode, (performance.now() - startedMs) * 1000);

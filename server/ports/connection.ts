@@ -19,6 +19,7 @@
  */
 import type { Socket } from "node:net";
 import { performance } from "node:perf_hooks";
+import type { Endpoint } from "../../protocol/proxy-protocol.ts";
 import { RequestParser, RespWriter } from "../../protocol/resp.ts";
 import { PlainWriter } from "../../protocol/text.ts";
 import type { Session } from "../commands/session.ts";
@@ -128,7 +129,9 @@ export class Connection implements Session, Releasable, PushTarget {
   #address: string | undefined;
   #localAddress: string | undefined;
 
-  constructor(owner: ConnectionOwner, socket: Socket, id: number, authenticated: boolean) {
+  /** `client`: who the client is, where a trusted balancer said so. */
+  constructor(owner: ConnectionOwner, socket: Socket, id: number, authenticated: boolean, client?: Endpoint) {
+    if (client !== undefined) this.#address = endpoint(client.address, client.port);
     this.#owner = owner;
     this.#socket = socket;
     this.id = id;

@@ -7,9 +7,11 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { performance } from "node:perf_hooks";
 import { keepAliveMs, portCloseMs, socketBufferBytes } from "../../protocol/limits.ts";
+import type { Endpoint } from "../../protocol/proxy-protocol.ts";
 import type { Session } from "../commands/session.ts";
 import type { Turn } from "../turn.ts";
 import { Connection, type ConnectionOwner, type Executor, type TcpCounters } from "./connection.ts";
+import { readProxyHeader } from "./proxy-header.ts";
 import { type TcpLimits, tcpLimits } from "./tcp-limits.ts";
 
 export interface TcpPortOptions {
@@ -21,6 +23,8 @@ export interface TcpPortOptions {
   readonly turn: Turn;
   /** A password is set: connections begin unauthenticated, with small budgets and little time. */
   readonly requiresAuthentication: boolean;
+  /** Its connections begin with a PROXY header. */
+  readonly isTrustedProxy?: (address: string) => boolean;
   /** Ids must be unique among all ports of a peer. */
   readonly nextSessionId: () => number;
   /** It is gone, whoever ended it. */
@@ -61,6 +65,8 @@ export class TcpPort {
   readonly #owner: ConnectionOwner;
   readonly #connections = new Map<number, Connection>();
   readonly #unauthenticated = new Set<Connection>();
+  /** From trusted balancers, their PROXY header not read yet. */
+  readonly #headless = new Set<Socket>();
   /** Connections that have a deadline. */
   readonly #watched = new Set<Connection>();
   #sweeper: NodeJS.Timeout | undefined;
@@ -148,6 +154,7 @@ export class TcpPort {
 
   async #close(deadlineMs: number): Promise<void> {
     if (this.#server.listening) this.#server.close();
+    for (const socket of this.#headless) socket.destroy();
     for (const connection of this.#connections.values()) connection.shutDown();
     if (this.#connections.size > 0) {
       await new Promise<void>((resolve) => {
@@ -165,16 +172,33 @@ export class TcpPort {
 
   #onConnection(socket: Socket): void {
     this.counters.connectionsReceived += 1;
-    const { requiresAuthentication, nextSessionId } = this.#options;
+    const { requiresAuthentication, isTrustedProxy } = this.#options;
     const tooMany =
-      this.#connections.size >= this.#limits.connectionsMax ||
+      this.#connections.size + this.#headless.size >= this.#limits.connectionsMax ||
       (requiresAuthentication && this.#unauthenticated.size >= this.#limits.unauthenticatedConnectionsMax);
     if (tooMany || this.#closed !== undefined) {
       this.counters.connectionsRejected += 1;
       reject(socket);
       return;
     }
-    const connection = new Connection(this.#owner, socket, nextSessionId(), !requiresAuthentication);
+    if (isTrustedProxy?.(socket.remoteAddress ?? "") !== true) return this.#connect(socket, undefined);
+    this.#headless.add(socket);
+    socket.once("close", () => this.#headless.delete(socket));
+    readProxyHeader(
+      socket,
+      (client) => {
+        this.#headless.delete(socket);
+        this.#connect(socket, client);
+      },
+      () => {
+        this.counters.protocolErrors += 1;
+      },
+    );
+  }
+
+  #connect(socket: Socket, client: Endpoint | undefined): void {
+    const { requiresAuthentication, nextSessionId } = this.#options;
+    const connection = new Connection(this.#owner, socket, nextSessionId(), !requiresAuthentication, client);
     this.#connections.set(connection.id, connection);
     if (requiresAuthentication) this.#unauthenticated.add(connection);
   }

@@ -83,13 +83,14 @@ export const startGateway = async (
   t: TestContext,
   peers: readonly number[],
   flags: Readonly<Record<string, unknown>> = {},
+  farewellMs = 0,
 ): Promise<GatewayForTest> => {
   const list = peers.map((port) => `127.0.0.1:${port}`).join(",");
   const config: GatewayConfig = loadGatewayConfig({
     flags: { peers: list, http: "0", tcp: "0", drain: "300", ...flags },
     env: {},
   }).config;
-  const gateway = new GatewayForTest(await runGateway(config, { logger: pino({ level: "silent" }), farewellMs: 0 }));
+  const gateway = new GatewayForTest(await runGateway(config, { logger: pino({ level: "silent" }), farewellMs }));
   t.after(() => gateway.end());
   return gateway;
 };
