@@ -298,6 +298,7 @@ class Peer implements RunningPeer, LinkEvents {
       log: storage.log,
       begin: () => this.#loop.begin(),
       flush: () => this.#loop.flush(),
+      pass: (pauseMs) => this.#gate.pass(pauseMs),
       wallMs: () => this.#wallMs(),
       header: () => ({ cluster: config.clusterId, peer: config.name, version: this.#version }),
       readRefusal: () => this.#host.readRefusal(),

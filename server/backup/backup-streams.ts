@@ -10,7 +10,6 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { performance } from "node:perf_hooks";
-import { setTimeout as delay } from "node:timers/promises";
 import { ByteWriter, batchesOf } from "../../protocol/bytes.ts";
 import {
   backupQueueBytesMax,
@@ -45,6 +44,8 @@ export interface BackupStreamsOptions {
   readonly begin: () => void;
   /** Appends what is pending: all that a cut covers is in the log then. */
   readonly flush: () => void;
+  /** Resolves after so many ms or a little later, when a slice may be taken. */
+  readonly pass: (pauseMs: number) => Promise<void>;
   readonly wallMs: () => number;
   readonly header: () => { readonly cluster: string; readonly peer: string; readonly version: string };
   /** Undefined when reads are answered; else the error line, such as `LOADING ...`. */
@@ -286,10 +287,9 @@ class BackupStream {
     response.uncork();
   }
 
-  /** Lets others run, and waits until the reader has read. */
+  /** Waits until the reader has read, and then for our turn: what follows may be a slice. */
   async #room(): Promise<void> {
     const response = this.#response;
-    await delay(this.#limits.pauseMs);
     const isFull = (): boolean => !response.destroyed && response.writableLength > this.#limits.queueBytesMax;
     while (isFull()) {
       const stall = setTimeout(() => {
@@ -300,6 +300,7 @@ class BackupStream {
       });
       clearTimeout(stall);
     }
+    await this.#options.pass(this.#limits.pauseMs);
     if (response.destroyed) throw new GivenUp("its reader is gone");
   }
 }

@@ -21,7 +21,10 @@ export const inspectToText = (report: InspectReport): string => {
   const { peer, log, checkpoint, keys } = report;
   const facts: [string, string][] = [
     ["directory", report.directory],
-    ["peer", `${peer.name}, last incarnation ${peer.incarnation}`],
+    [
+      "peer",
+      peer.incarnation === "" ? `${peer.name}, never started` : `${peer.name}, last incarnation ${peer.incarnation}`,
+    ],
     [
       "keys",
       `${countToText(keys.live)} live, ${countToText(keys.tombstones)} tombstones, ${countToText(keys.expired)} expired`,

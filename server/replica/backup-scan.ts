@@ -52,12 +52,15 @@ export class BackupScan {
   /** Set by the last slice: the cut, the record behind the last one that belongs to it, and the journal as of then. */
   end: { readonly cut: Cut; readonly lsn: Lsn; readonly conflicts: readonly Conflict[] } | undefined;
   readonly #state: ReplicaState;
+  /** Empty between slices. */
+  readonly #bundle: CellBundleWriter;
   readonly #leaps: number;
   #position = 0;
 
   constructor(state: ReplicaState) {
     state.seal();
     this.#state = state;
+    this.#bundle = new CellBundleWriter(state.origins);
     this.#leaps = state.leaps;
     this.logCursor = state.nextLsn;
     const contexts: [OriginId, WireVector][] = [];
@@ -78,7 +81,7 @@ export class BackupScan {
     const state = this.#state;
     const { map } = state;
     state.seal();
-    const bundle = new CellBundleWriter(state.origins);
+    const bundle = this.#bundle;
     this.#position = map.walk(this.#position, slotsPerSlice, (ref) => {
       bundle.addAt(map, ref);
       return bundle.byteLength >= bytesMax;
