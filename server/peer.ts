@@ -31,6 +31,7 @@ import { type Link, type LinkEvents, LinkFaults, type LinkTiming, PeerLinks } fr
 import { refuseUpgrade } from "./links/refuse-upgrade.ts";
 import { createLogger, type Logger } from "./logger.ts";
 import { Maintenance, type MaintenanceTiming } from "./maintenance.ts";
+import { CountedRoutes } from "./metrics/counted-routes.ts";
 import { metricsOf } from "./metrics/family.ts";
 import { type PeerFigures, peerFamilies } from "./metrics/peer-families.ts";
 import { PeerMeasures } from "./metrics/peer-measures.ts";
@@ -394,11 +395,14 @@ class Peer implements RunningPeer, LinkEvents {
           },
         ],
       ]),
-      routes: new KvRoutes({
-        backend: { call: (call) => this.#web?.call(call) ?? Promise.reject(readingData) },
-        checkPassword: passwordCheckOf(config.password),
-        onError: (error) => this.#logger.error({ err: error }, "HTTP request failed"),
-      }),
+      routes: new CountedRoutes(
+        new KvRoutes({
+          backend: { call: (call) => this.#web?.call(call) ?? Promise.reject(readingData) },
+          checkPassword: passwordCheckOf(config.password),
+          onError: (error) => this.#logger.error({ err: error }, "HTTP request failed"),
+        }),
+        this.#measures.http,
+      ),
       streams: new Map([
         [
           "/watch",
@@ -837,6 +841,7 @@ class Peer implements RunningPeer, LinkEvents {
       name: config.name,
       cluster: config.clusterId,
       checks: this.#checks(),
+      http: this.#measures.http,
       alarms: this.#alarms().length,
       loopDelays,
       latencyEvents,

@@ -7,13 +7,15 @@
  */
 import { readFileSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { performance } from "node:perf_hooks";
+import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import { setTimeout as delay } from "node:timers/promises";
 import type { GatewayStatus } from "../../protocol/gateway-status.ts";
 import { gatewayStatusFormat } from "../../protocol/gateway-status.ts";
 import { closeHttpServer, createHttpServer, type HealthCheck, listenHttp } from "../http.ts";
 import { createLogger, type Logger } from "../logger.ts";
+import { CountedRoutes } from "../metrics/counted-routes.ts";
 import { GatewayCounts, type GatewayState, gatewayMetrics, type UpstreamFigures } from "../metrics/gateway-families.ts";
+import { LoopDelays } from "../metrics/loop-delay.ts";
 import { passwordCheckOf } from "../password-check.ts";
 import { RateMeter } from "../rate-meter.ts";
 import { hostPortToText } from "../settings.ts";
@@ -47,6 +49,7 @@ export interface GatewayOptions {
 /** What a balancer that asks every second may need to hear of it. Without requests under way nobody waits for it. */
 const farewellMsDefault = 1000;
 const rateIntervalMs = 500;
+const slowLoopMs = 50;
 /** HTTP requests under way get this long, beyond what a call may take. */
 const httpGraceMs = 500;
 
@@ -71,6 +74,8 @@ class Gateway implements RunningGateway {
   readonly #http: ReturnType<typeof createHttpServer>;
   readonly #rate = new RateMeter();
   readonly #counts = new GatewayCounts();
+  readonly #loopDelay = monitorEventLoopDelay({ resolution: 10 });
+  readonly #loopDelays = new LoopDelays(slowLoopMs);
   #httpConnections = 0;
   #rateTimer: NodeJS.Timeout | undefined;
   #httpPort = 0;
@@ -140,15 +145,17 @@ class Gateway implements RunningGateway {
       checkPassword,
       onError: (error) => this.#logger.error({ err: error }, "HTTP request failed"),
     });
+    const counted = new CountedRoutes(routes, this.#counts.http);
     const metrics = gatewayMetrics({
       version: this.#version,
       name: "gateway",
       counts: this.#counts,
+      loopDelays: this.#loopDelays,
       state: () => this.#metricsState(),
     });
     this.#http = createHttpServer({
       source: { status: () => this.#status(), checks: () => this.#checks(), metrics },
-      routes: { handle: (request, response, rules) => this.#handle(routes, request, response, rules) },
+      routes: { handle: (request, response, rules) => this.#handle(counted, request, response, rules) },
       streams: new Map([["/watch", (request, response) => this.#watches.handle(request, response)]]),
       upgrades: new Map(),
       allowOrigins: config.allowOrigins,
@@ -190,7 +197,13 @@ class Gateway implements RunningGateway {
     this.#pool.open();
     this.#feed?.open();
     this.#backend.open();
-    this.#rateTimer = setInterval(() => this.#rate.sample(this.#requests(), performance.now()), rateIntervalMs);
+    this.#loopDelay.enable();
+    this.#rateTimer = setInterval(() => {
+      const nowMs = performance.now();
+      this.#rate.sample(this.#requests(), nowMs);
+      this.#loopDelays.note(this.#loopDelay.max / 1e6, nowMs);
+      this.#loopDelay.reset();
+    }, rateIntervalMs);
   }
 
   close(): Promise<void> {
@@ -208,6 +221,7 @@ class Gateway implements RunningGateway {
     this.#watches.close();
     await Promise.all([closeHttpServer(this.#http, timeoutMs + httpGraceMs), this.#tcp?.close(drainMs)]);
     clearInterval(this.#rateTimer);
+    this.#loopDelay.disable();
     this.#backend.close();
     await this.#feed?.close();
     await this.#pool.close();
@@ -216,17 +230,10 @@ class Gateway implements RunningGateway {
 
   // ---- Requests -------------------------------------------------------------------------------------------------------
 
-  /** What is answered from the cache is answered when it returns: nothing has to listen for its end. */
-  #handle(routes: KvRoutes, request: IncomingMessage, response: ServerResponse, rules: PageRules): boolean {
-    const startedMs = performance.now();
+  #handle(routes: CountedRoutes, request: IncomingMessage, response: ServerResponse, rules: PageRules): boolean {
     // Else the next request would be on its way when the connection is closed.
     if (this.#draining) response.shouldKeepAlive = false;
-    if (!routes.handle(request, response, rules)) return false;
-    const route = this.#counts.http.route(routeOf(request.url ?? ""));
-    const note = (): void => route.note(response.statusCode, (performance.now() - startedMs) * 1000);
-    if (response.writableEnded) note();
-    else response.once("close", note);
-    return true;
+    return routes.handle(request, response, rules);
   }
 
   // ---- Reports --------------------------------------------------------------------------------------------------------
@@ -324,13 +331,6 @@ class Gateway implements RunningGateway {
     };
   }
 }
-
-/** Templates, never paths: there must be few. */
-const routeOf = (url: string): string => {
-  if (url.startsWith("/kv/")) return "/kv/{key}";
-  const queryAt = url.indexOf("?");
-  return queryAt < 0 ? url : url.slice(0, queryAt);
-};
 
 const upstreamStateOf = ({ state, status }: GatewayPeer): UpstreamFigures["state"] => {
   switch (state) {

@@ -11,6 +11,7 @@ import { type Replica, stampToMs } from "../replica/index.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { DurationHistogram } from "./duration-histogram.ts";
 import { type Family, histogramSamples, type Sample, samplesBy, stateSamples } from "./family.ts";
+import { type HttpCounts, httpFamilies } from "./http-families.ts";
 import type { LatencyEvents } from "./latency-events.ts";
 import type { LoopDelays } from "./loop-delay.ts";
 import type { CatchUpCounts } from "./peer-measures.ts";
@@ -24,6 +25,7 @@ export interface PeerFigures {
   readonly cluster: string;
   readonly checks: readonly { readonly name: string; readonly ok: boolean }[];
   readonly alarms: number;
+  readonly http: HttpCounts;
   readonly loopDelays: LoopDelays;
   readonly latencyEvents: LatencyEvents;
   readonly memoryBytesMax: number;
@@ -278,6 +280,7 @@ export const peerFamilies: readonly Family<PeerFigures>[] = [
     labels: ["limit"],
     read: running(limitHits),
   },
+  ...httpFamilies,
   {
     name: "chorus_watches",
     type: "gauge",

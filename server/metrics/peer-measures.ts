@@ -2,6 +2,7 @@
 import { performance } from "node:perf_hooks";
 import type { ReplicaEvent } from "../replica/index.ts";
 import { DurationHistogram } from "./duration-histogram.ts";
+import { HttpCounts } from "./http-families.ts";
 import { LatencyEvents } from "./latency-events.ts";
 import { LoopDelays } from "./loop-delay.ts";
 import { SlowLog } from "./slow-log.ts";
@@ -33,6 +34,7 @@ export class PeerMeasures {
   readonly fsyncTimes = new DurationHistogram();
   readonly checkpointTimes = new DurationHistogram();
   readonly catchUps = newCatchUpCounts();
+  readonly http = new HttpCounts();
   /** Undefined until it was looked at. */
   diskFreeBytes: number | undefined;
   readonly #wallMs: () => number;
