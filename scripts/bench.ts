@@ -8,6 +8,7 @@ import { CommandFailure, failureText } from "../server/cli/failure.ts";
 import type { BenchRun, Runner } from "./bench/bench-run.ts";
 import { measureBusyReads } from "./bench/busy-reads.ts";
 import { type FigureName, figures, type Measurement, rowOf } from "./bench/figures.ts";
+import { gatewayNames, measureGateway } from "./bench/gateway.ts";
 import { measureLag } from "./bench/lag.ts";
 import { machineFacts, noiseWarning } from "./bench/machine.ts";
 import { measureMemory } from "./bench/memory.ts";
@@ -28,6 +29,7 @@ const groups: readonly { readonly names: readonly FigureName[]; readonly runner:
   { names: ["return"], runner: measureReturn },
   { names: ["busy-get"], runner: measureBusyReads },
   { names: ["scrape"], runner: measureScrape },
+  { names: gatewayNames, runner: measureGateway },
 ];
 
 const measure = async (options: Options): Promise<Report> => {

@@ -25,14 +25,16 @@ export class ChorusServer implements Server {
   readonly #stage: Stage;
   readonly #plan: ClusterPlan;
   readonly #planned: PlannedPeer;
+  readonly #kind: "peer" | "gateway";
   #process: PeerProcess | undefined;
   #ending = false;
   failure: string | undefined;
 
-  constructor(stage: Stage, plan: ClusterPlan, planned: PlannedPeer) {
+  constructor(stage: Stage, plan: ClusterPlan, planned: PlannedPeer, kind: "peer" | "gateway" = "peer") {
     this.#stage = stage;
     this.#plan = plan;
     this.#planned = planned;
+    this.#kind = kind;
   }
 
   get name(): string {
@@ -62,7 +64,7 @@ export class ChorusServer implements Server {
   spawn({ bootstrap = false } = {}): void {
     if (this.#process !== undefined) throw new Error(`peer ${this.name} runs already`);
     const running = startPeerProcess(this.#planned, {
-      command: [`--max-old-space-size=${this.#plan.heapMb}`, join(projectRoot, "dist/server/main.js"), "peer"],
+      command: [`--max-old-space-size=${this.#plan.heapMb}`, join(projectRoot, "dist/server/main.js"), this.#kind],
       env: this.#plan.env,
       extraArguments: bootstrap ? ["--bootstrap"] : [],
     });
@@ -138,15 +140,24 @@ const parseLogLine = (line: string): LoggedEvent[] => {
 export class ChorusSystem implements System {
   readonly name = "chorus";
   readonly servers: readonly ChorusServer[];
+  /** Undefined: none was asked for. */
+  gateway: ChorusServer | undefined;
+  /** Where this machine reaches them. */
+  readonly host: string;
 
-  private constructor(servers: readonly ChorusServer[]) {
+  private constructor(servers: readonly ChorusServer[], host: string) {
     this.servers = servers;
+    this.host = host;
   }
 
   /** Resolves when all peers take reads and writes and every link is up. */
   static start(
     stage: Stage,
-    { count, flags = {} }: { readonly count: number; readonly flags?: ClusterOptions["flags"] },
+    {
+      count,
+      flags = {},
+      gateway = false,
+    }: { readonly count: number; readonly flags?: ClusterOptions["flags"]; readonly gateway?: boolean },
   ): Promise<ChorusSystem> {
     return withFreePorts(async () => {
       // A caller's settings are not the bench's.
@@ -156,17 +167,26 @@ export class ChorusSystem implements System {
         directory: stage.makeDirectory("chorus"),
         tcpPort: 0,
         httpPort: 0,
-        gateway: undefined,
+        gateway: gateway ? { httpPort: undefined, tcpPort: undefined } : undefined,
         flags: { fsync: "interval", logFormat: "json", ...flags },
         env,
       });
-      const system = new ChorusSystem(plan.peers.map((planned) => new ChorusServer(stage, plan, planned)));
+      const system = new ChorusSystem(
+        plan.peers.map((planned) => new ChorusServer(stage, plan, planned)),
+        plan.host,
+      );
       try {
         for (const server of system.servers) server.spawn({ bootstrap: plan.bootstrap });
         await until("Chorus up", () => system.#isUp(), {
           timeoutMs: startMsMax,
           check: () => checkServers(system),
         });
+        if (typeof plan.gateway === "object") {
+          const front = new ChorusServer(stage, plan, { ...plan.gateway, dataDirectory: "" }, "gateway");
+          system.gateway = front;
+          front.spawn();
+          await until("the gateway up", () => front.isReady(), { timeoutMs: startMsMax });
+        }
       } catch (error) {
         await system.stop();
         throw error;
@@ -222,6 +242,7 @@ export class ChorusSystem implements System {
   }
 
   async stop(): Promise<void> {
+    await this.gateway?.end("SIGKILL");
     await Promise.all(this.servers.map((server) => server.end("SIGKILL")));
   }
 }

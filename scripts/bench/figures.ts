@@ -44,6 +44,15 @@ export const figures = [
   value("return", "a server that missed a write of every key: until identical", "s", { must: 15, aim: 5 }),
   value("busy-get", "GET p99.9 during checkpoint, scan and transfer", "ms", { must: 30, aim: 10 }),
   value("scrape", "scrape of /metrics", "ms", { must: 20, aim: 10 }),
+  ratio("gateway-http", "GET of a cached key at the gateway ÷ a bare node:http", "ops/s", "higher", {
+    must: 0.7,
+    aim: 0.85,
+  }),
+  ratio("gateway-tcp", "GET, pipeline 16, through the gateway ÷ direct", "ops/s", "higher", { must: 0.65, aim: 0.8 }),
+  ratio("gateway-hit-p99", "p99 of a cached GET at the gateway ÷ of a GET at a peer", "ms", "lower", {
+    must: 1,
+    aim: 0.7,
+  }),
 ] as const;
 
 export type FigureName = (typeof figures)[number]["name"];
