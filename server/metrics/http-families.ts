@@ -46,7 +46,7 @@ export const httpFamilies: readonly Family<{ readonly http: HttpCounts }>[] = [
   {
     name: "chorus_http_requests_total",
     type: "counter",
-    help: "HTTP requests answered, by route and status. Streams of /watch count when they end.",
+    help: "HTTP requests for keys (/get, /set, /delete, /kv), by route and status.",
     labels: ["route", "code"],
     read: requests,
   },

@@ -1,11 +1,13 @@
 /** What `/metrics` of a real peer shows, and how; the health checks beside it. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import type { PeerName } from "../../protocol/words.ts";
 import type { Family } from "../../server/metrics/family.ts";
 import { metricsOf } from "../../server/metrics/family.ts";
 import { GatewayCounts, gatewayFamilies, gatewayMetrics } from "../../server/metrics/gateway-families.ts";
 import { LoopDelays } from "../../server/metrics/loop-delay.ts";
 import { peerFamilies } from "../../server/metrics/peer-families.ts";
+import { PeerMeasures } from "../../server/metrics/peer-measures.ts";
 import { type PeerForTest, startPeerForTest } from "../support/peer-for-test.ts";
 import { promtool, skipWithoutPromtool } from "../support/promtool.ts";
 import { RespClient } from "../support/resp-client.ts";
@@ -62,6 +64,40 @@ describe("families", () => {
     delays.note(10, 61_000);
     assert.equal(delays.maxMs, 20);
     assert.equal(delays.slow, 1);
+  });
+});
+
+describe("what a peer measures", () => {
+  test("what took long becomes an event of LATENCY, all of it a count or a histogram", () => {
+    const measures = new PeerMeasures({ slowLoopMs: 50, wallMs: () => 1_700_000_000_000 });
+    measures.onSynced(3);
+    measures.onSynced(120);
+    measures.onCheckpoint({ tookMs: 4000, slowestSliceMs: 70 });
+    measures.onCheckpoint({ tookMs: 4000, slowestSliceMs: 2 });
+    measures.onLoopDelay(300);
+    const peer = "b" as PeerName;
+    measures.onReplicaEvent({ type: "transfer-started", peer, full: true, outgoing: true }, 1);
+    measures.onReplicaEvent({ type: "transfer-started", peer, full: true, outgoing: false }, 1);
+    measures.onReplicaEvent({ type: "transfer-installed", peer, cells: 1000, dropped: 0, full: true }, 200);
+    measures.onReplicaEvent({ type: "caught-up", peer, frames: 2, ops: 30 }, 1);
+    measures.onReplicaEvent({ type: "repaired", peer, keys: 4 }, 1);
+    const events = measures.latencyEvents.histories().map(({ event, maxMs }) => [event, maxMs]);
+    assert.deepEqual(events, [
+      ["fsync", 120],
+      ["event-loop", 300],
+      ["checkpoint", 70],
+      ["install", 200],
+    ]);
+    assert.equal(measures.fsyncTimes.count, 2);
+    assert.equal(measures.checkpointTimes.count, 2);
+    assert.deepEqual(measures.catchUps, {
+      sent: 1,
+      opsSent: 30,
+      transfersSent: 1,
+      transfersReceived: 1,
+      transferCellsReceived: 1000,
+      repairedKeys: 4,
+    });
   });
 });
 
@@ -123,6 +159,26 @@ describe("a peer", () => {
       [...buckets].sort((a, b) => a - b),
     );
     assert.equal(buckets.at(-1), value("chorus_reply_duration_seconds_count"));
+  });
+
+  test("counts HTTP requests by route, never by key", async () => {
+    const ask = async (path: string): Promise<number> =>
+      (
+        await fetch(`http://127.0.0.1:${peer.httpPort}${path}`).then(async (response) => {
+          await response.arrayBuffer();
+          return response;
+        })
+      ).status;
+    assert.equal(await ask("/kv/nothing-here"), 404);
+    assert.equal(await ask("/kv/nothing-there"), 404);
+    assert.equal(await ask("/get?key=a"), 200);
+    const { value, text } = await until("all noted", async () => {
+      const seen = await now();
+      return seen.value('chorus_http_requests_total{route="/get",code="200"}') === 1 ? seen : undefined;
+    });
+    assert.equal(value('chorus_http_requests_total{route="/kv/{key}",code="404"}'), 2);
+    assert.equal(value('chorus_http_request_duration_seconds_count{route="/kv/{key}"}'), 2);
+    assert.doesNotMatch(text, /nothing-/);
   });
 
   test("tells of fsyncs, within the interval of --fsync", async () => {
