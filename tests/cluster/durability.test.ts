@@ -10,10 +10,9 @@ import type { Outcome } from "../support/resp-client.ts";
 const failedWith = (outcome: Outcome | undefined): string =>
   outcome?.state === "failed" ? outcome.error : JSON.stringify(outcome);
 
-/** Pipelined SETs until the connection ends: the keys that were acknowledged. */
-const writeUntilCut = async (peer: RealPeer, prefix: string): Promise<string[]> => {
+/** Pipelined SETs until the connection ends: the keys that were acknowledged, in `acked` as they are. */
+const writeUntilCut = async (peer: RealPeer, prefix: string, acked: string[] = []): Promise<string[]> => {
   const client = await peer.connect();
-  const acked: string[] = [];
   for (let serial = 0; client.isOpen; ) {
     await Promise.all(
       Array.from({ length: 20 }, async () => {
@@ -30,10 +29,11 @@ test("--fsync always: all that was acknowledged before a kill -9 is there after 
     const [a] = cluster.peers as [RealPeer];
     const acked: string[] = [];
     for (let round = 0; round < 3 * testScale; round++) {
-      const writing = Promise.all([0, 1, 2, 3].map((client) => writeUntilCut(a, `${round}.${client}`)));
-      await delay(200);
+      const before = acked.length;
+      const writing = Promise.all([0, 1, 2, 3].map((client) => writeUntilCut(a, `${round}.${client}`, acked)));
+      await until("writes are acknowledged", () => acked.length >= before + 100);
       await a.kill();
-      acked.push(...(await writing).flat());
+      await writing;
       await a.start();
     }
     assert(acked.length > 100, `${acked.length} writes`);
@@ -47,12 +47,12 @@ test("--acks 1: what is acknowledged survives the loss of the peer that acknowle
   await withCluster(t, { flags: ["--acks", "1"] }, async (cluster) => {
     const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
     await cluster.linked();
-    const writing = Promise.all([0, 1, 2].map((client) => writeUntilCut(a, `k${client}`)));
-    await delay(1000);
+    const acked: string[] = [];
+    const writing = Promise.all([0, 1, 2].map((client) => writeUntilCut(a, `k${client}`, acked)));
+    await until("writes are acknowledged", () => acked.length >= 300);
     await a.kill();
-    const acked = (await writing).flat();
+    await writing;
     a.wipe();
-    assert(acked.length > 20, `${acked.length} writes`);
     t.diagnostic(`${acked.length} writes`);
     // Somebody else holds each on disk; the two together have them all, and soon each of them.
     const all = await (async () => {
@@ -102,9 +102,9 @@ test("--acks 1 with the only other peer hanging: the writer waits, the clients t
     const [writer, reader] = [await a.connect(), await a.connect()];
     b.pause();
     const waiting = writer.send("SET", "k", "2");
-    await delay(100);
+    await until("the write is there, unacknowledged", async () => (await reader.call("GET", "k")) === "2");
     const startedMs = performance.now();
-    assert.notEqual(await reader.call("GET", "k"), null);
+    assert.equal(await reader.call("GET", "k"), "2");
     const tookMs = performance.now() - startedMs;
     assert(tookMs < 2000, `a read took ${Math.round(tookMs)} ms`);
     await until("new writes are refused", async () => /^NOREPLICAS /.test(failedWith(await tryToSet(a, "k", "3"))));
@@ -149,10 +149,17 @@ test("SIGTERM during load: exit code 0 within seconds, and every acknowledged wr
     await cluster.linked();
     const [a] = cluster.peers as [RealPeer];
     await fill(a, 2000, "before");
+    const lists: string[][] = [];
     const writing = Promise.all(
-      cluster.peers.flatMap((peer) => [0, 1, 2].map((client) => writeUntilCut(peer, `${peer.name}${client}`))),
+      cluster.peers.flatMap((peer) =>
+        [0, 1, 2].map((client) => {
+          const acked: string[] = [];
+          lists.push(acked);
+          return writeUntilCut(peer, `${peer.name}${client}`, acked);
+        }),
+      ),
     );
-    await delay(500);
+    await until("every client's writes are acknowledged", () => lists.every((acked) => acked.length >= 40));
     const startedMs = performance.now();
     const ends = await Promise.all(cluster.peers.map((peer) => peer.stop()));
     const tookMs = performance.now() - startedMs;
@@ -172,10 +179,11 @@ test("a clean stop hands the last writes to the others: they need not wait for i
   await withCluster(t, {}, async (cluster) => {
     await cluster.linked();
     const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
-    const writing = writeUntilCut(a, "k");
-    await delay(300);
+    const acked: string[] = [];
+    const writing = writeUntilCut(a, "k", acked);
+    await until("writes are acknowledged", () => acked.length >= 200);
     await a.stop();
-    const acked = await writing;
+    await writing;
     const client = await b.connect();
     await until(
       "the last acknowledged write is at b",

@@ -111,7 +111,14 @@ test("clients that do not read, or say nothing, cost bounded memory and delay no
       }
       // Half a command, for ever.
       for (const socket of silent) socket.write("*3\r\n$3\r\nSET\r\n$1\r\n");
-      await delay(2000);
+      const client = await a.connect();
+      // Above a megabyte of replies a client is left alone until it reads.
+      await until("the slow clients' replies wait", async () => {
+        const held = String(await client.call("CLIENT", "LIST")).matchAll(/ omem=(\d+)/g);
+        return [...held].filter(([, bytes]) => Number(bytes) > 1024 * 1024).length === slow.length;
+      });
+      client.close();
+      await fill(a, 5000, "meanwhile");
     });
     const rssBytes = (await a.status())?.memory.rssBytes ?? 0;
     t.diagnostic(`${report}; ${((rssBytes - rssBefore) / 1024 ** 2).toFixed(0)} MiB more`);

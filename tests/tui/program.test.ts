@@ -92,9 +92,16 @@ test("quitting closes the cluster and the terminal, once, and nothing is painted
   await ended;
   assert.deepEqual(state, { isClusterOpen: false, isTerminalOpen: false });
   const painted = writes.length;
+  // Another one, told the same after it, paints: by then this one would have, too.
+  const other = connected();
+  await until("the other's first frame", () => other.writes.length > 0);
+  const before = other.writes.length;
   cluster.onDisconnected("late");
-  await delay(150);
+  other.cluster.onDisconnected("late");
+  await until("the other paints it", () => other.writes.length > before);
   assert.equal(writes.length, painted);
+  other.type("q");
+  await other.ended;
 });
 
 test("what is hopeless ends it with its reason", async () => {
