@@ -225,7 +225,7 @@ const settingsSchema = z.strictObject({
   allowOrigin: originList.default([]).register(settingMetas, {
     argument: "ORIGIN",
     summary:
-      "web pages of this origin may connect to /client and read /watch, such as https://app.example; several: again, or by commas; * is any",
+      "web pages of this origin may use keys (/kv, /client) and read /watch, such as https://app.example; several: again, or by commas; * is any",
     defaultText: "only pages of the peer's own host and port",
     repeatable: true,
     show: (value) => (value as readonly string[]).join(","),

@@ -1,11 +1,11 @@
 /**
- * A peer's HTTP port: what a person or an orchestrator asks (`/status`, `/metrics`, `/livez`, `/readyz`, `/healthz`), and the door
- * through which WebSockets are handed on (`/peer`, see server/links; `/client`, see server/ports/client-socket.ts), and
- * streams (`/watch`, see server/ports/watch-stream.ts).
+ * The HTTP port of a peer or a gateway: who may ask at all, and which part answers. Keys (server/web/kv-routes.ts), the status
+ * page, what an orchestrator asks (`/status`, `/metrics`, `/livez`, `/readyz`, `/healthz`), streams (`/watch`, `/backup`), and
+ * the door through which WebSockets are handed on (`/peer`, see server/links; `/client`, see server/ports/client-socket.ts).
  *
- * It only reads, sends no CORS header but with streams to origins that `--allow-origin` names, and answers requests whose Host is an address, a loopback name or an advertised
- * name. A web page that had its own name point here (DNS rebinding) is refused by that: its Host is another name. A
- * WebSocket may be opened by any page, whoever serves it, so `/client` looks at the Origin too.
+ * It answers requests whose Host is an address, a loopback name or an advertised name, so a web page that had its own name
+ * point here (DNS rebinding) is refused. What else a page may is in server/web/page-rules.ts. A WebSocket may be opened by
+ * any page, whoever serves it, so `/client` looks at the Origin too.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";

@@ -22,6 +22,8 @@ export interface KvCall {
    * it happened (a SET without condition). `once`: may not (INCR, a condition).
    */
   readonly kind: "read" | "absolute" | "once";
+  /** Who asks, `ip:port`: SLOWLOG and MONITOR show it. */
+  readonly from?: string;
   /** Only this run of a peer can answer: a SCAN goes on. Is it gone: CURSOR_GONE. */
   readonly run?: string;
   /** True: nobody waits for the answer any more. Looked at before something is done or done again. */

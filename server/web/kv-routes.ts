@@ -300,8 +300,7 @@ export class KvRoutes {
       if (typeof version !== "string" || typeof value !== "string" || typeof expiresAtMs !== "number") {
         return this.#fail(exchange, new KvFailure("PROTOCOL", "the peer answered something else"));
       }
-      const bytes = Buffer.from(value, "latin1");
-      this.#sendValue(exchange, { value: bytes, version, expiresAtMs: Math.max(0, expiresAtMs) }, headers);
+      this.#sendValue(exchange, { value, version, expiresAtMs: Math.max(0, expiresAtMs) }, headers);
     });
   }
 
@@ -314,13 +313,9 @@ export class KvRoutes {
       const found = value === undefined ? undefined : { value, version, expiresAtMs };
       return this.#sendValue(exchange, found, ["X-Cache", "hit"]);
     }
-    // Both forms, made once per entry of the cache.
-    cached.prepared ??= {
-      json: [...valueHeaders(value, version, "json"), "X-Cache", "hit"],
-      text: [...valueHeaders(value, version, "text"), "X-Cache", "hit"],
-    };
-    // The cast holds: only these lines write it.
-    response.writeHead(200, (cached.prepared as Prepared)[form]);
+    // Made once per entry of the cache. The cast holds: only these lines write it.
+    const prepared = (cached.prepared ??= prepare(value, version)) as Prepared;
+    response.writeHead(200, prepared[form]);
     response.end(value);
   }
 
@@ -341,7 +336,7 @@ export class KvRoutes {
     if (found.expiresAtMs > 0) all.push("X-Chorus-TTL", String(Math.max(0, found.expiresAtMs - Date.now()) / 1000));
     response.writeHead(200, all);
     // Of a HEAD node sends none of it.
-    response.end(found.value);
+    response.end(found.value, "latin1");
   }
 
   // ---- /kv -----------------------------------------------------------------------------------------------------------
@@ -374,6 +369,7 @@ export class KvRoutes {
           kind: "read",
           ...(run === undefined ? {} : { run }),
           isGone: () => exchange.response.destroyed,
+          from: addressOf(exchange.request),
         });
         const [next, found] = Array.isArray(answer.reply) ? answer.reply : [];
         if (typeof next !== "string" || !Array.isArray(found)) {
@@ -438,7 +434,7 @@ export class KvRoutes {
     const { response, session } = exchange;
     const isGone = (): boolean => response.destroyed;
     this.#backend
-      .call({ command, position: session, kind, isGone })
+      .call({ command, position: session, kind, isGone, from: addressOf(exchange.request) })
       .then(onAnswer)
       .catch((error: unknown) => this.#fail(exchange, failureFor(this.#failureOf(error))));
   }
@@ -480,7 +476,8 @@ export class KvRoutes {
 // ---- Values -----------------------------------------------------------------------------------------------------------
 
 interface Found {
-  readonly value: Buffer;
+  /** A string is latin1. */
+  readonly value: string | Buffer;
   readonly version: string;
   /** Unix ms, 0 for none. */
   readonly expiresAtMs: number;
@@ -498,7 +495,12 @@ interface ListPage {
   readonly run: string | undefined;
 }
 
-const valueHeaders = (value: Buffer, version: string, form: "json" | "text"): string[] => [
+const prepare = (value: Buffer, version: string): Prepared => ({
+  json: [...valueHeaders(value, version, "json"), "X-Cache", "hit"],
+  text: [...valueHeaders(value, version, "text"), "X-Cache", "hit"],
+});
+
+const valueHeaders = (value: string | Buffer, version: string, form: "json" | "text"): string[] => [
   "Content-Type",
   form === "json" ? "application/octet-stream" : plainText,
   "Content-Length",
@@ -517,6 +519,11 @@ const peerHeaders = ({ run }: KvAnswer): string[] => ["X-Chorus-Peer", run.slice
 const noSuchKey = new KvFailure("NOT_FOUND", "no such key");
 const conditionFailed = new KvFailure("CONDITION_FAILED", "the key is not, or no longer, what the condition says");
 const badTtl = badArgument("ttl is in seconds, above 0, with at most three decimals");
+
+const addressOf = ({ socket }: IncomingMessage): string => {
+  const { remoteAddress = "?", remotePort = 0 } = socket;
+  return remoteAddress.includes(":") ? `[${remoteAddress}]:${remotePort}` : `${remoteAddress}:${remotePort}`;
+};
 
 const isRead = ({ method }: IncomingMessage): boolean => method === "GET" || method === "HEAD";
 

@@ -96,7 +96,7 @@ export class PeerBackend implements KvBackend {
   #run(call: KvCall): Promise<KvAnswer> {
     const { execute, turn, feed, run, nextSessionId } = this.#options;
     return new Promise((resolve, reject) => {
-      const session = new HttpSession(nextSessionId(), turn.nowMs());
+      const session = new HttpSession(nextSessionId(), call.from ?? "?:0", turn.nowMs());
       const finish = (): void => {
         session.takePosition = () => feed.position();
         session.onReleased = (position) => {
@@ -119,8 +119,8 @@ const stopping = new KvFailure("LOADING", "this peer is stopping");
 /** As long as its one command. Who may ask was looked at by the routes. */
 class HttpSession implements Session, Releasable {
   readonly id: number;
-  readonly address = "http:0";
-  readonly localAddress = "http:0";
+  readonly address: string;
+  readonly localAddress = "?:0";
   readonly connectedAtMs: number;
   name = "";
   libraryName = "";
@@ -140,8 +140,9 @@ class HttpSession implements Session, Releasable {
   takePosition: () => string = () => "";
   onReleased: (position: string) => void = () => {};
 
-  constructor(id: number, nowMs: number) {
+  constructor(id: number, address: string, nowMs: number) {
     this.id = id;
+    this.address = address;
     this.connectedAtMs = nowMs;
     this.lastCommandAtMs = nowMs;
   }

@@ -160,6 +160,22 @@ describe("bodies", () => {
   });
 });
 
+test("a body that does not come in time ends with 408, and nothing is called", async (t) => {
+  let calls = 0;
+  const { port, server } = await serveBackend(t, {
+    call: () => {
+      calls += 1;
+      return Promise.reject(new KvFailure("ERR", "not expected"));
+    },
+  });
+  // In the product half a minute.
+  server.headersTimeout = 200;
+  server.requestTimeout = 200;
+  const head = "PUT /kv/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nonly so much";
+  assert.match(await talk(port, [head], () => false), /^HTTP\/1\.1 408 /);
+  assert.equal(calls, 0);
+});
+
 describe("session tokens", () => {
   test("of a write name the write alone", () => {
     const position = "a.000000000000001:7,aa.000000000000001:8,b.000000000000002:19";

@@ -1,7 +1,7 @@
 /** Requests as bytes: what is asked and answered over HTTP, without a client that knows better. */
 import { once } from "node:events";
-import { createServer, type IncomingHttpHeaders, type RequestListener, request } from "node:http";
-import { type AddressInfo, connect } from "node:net";
+import { type IncomingHttpHeaders, request, type Server } from "node:http";
+import { connect } from "node:net";
 import type { TestContext } from "node:test";
 import { closeHttpServer, createHttpServer, listenHttp } from "../../server/http.ts";
 import type { KvBackend } from "../../server/web/kv-backend.ts";
@@ -61,7 +61,7 @@ export const talk = async (
 
 export interface FakeWeb {
   readonly port: number;
-  readonly routes: KvRoutes;
+  readonly server: Server;
   readonly errors: unknown[];
 }
 
@@ -87,16 +87,5 @@ export const serveBackend = async (
   });
   const { port } = await listenHttp(server, { host: "127.0.0.1", port: 0 });
   context.after(() => closeHttpServer(server, 0));
-  return { port, routes, errors };
-};
-
-/** A site of somebody else. */
-export const serveSite = async (context: TestContext, listener: RequestListener): Promise<number> => {
-  const server = createServer(listener).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  context.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return (server.address() as AddressInfo).port;
+  return { port, server, errors };
 };

@@ -120,7 +120,7 @@ const modelOfGateway = (status) => {
     ],
     tiles: [
       ["Keys", reports.length === 0 ? undefined : count(Math.max(...reports.map((report) => report.keys)))],
-      ["Commands per second", count(reports.reduce((sum, report) => sum + report.opsPerSecond, 0)), "all peers"],
+      ["Commands/s", count(reports.reduce((sum, report) => sum + report.opsPerSecond, 0)), "all peers"],
       [
         "Cache hits",
         cache === null ? "off" : asked === 0 ? undefined : `${((100 * cache.hits) / asked).toFixed(1)}%`,
@@ -191,8 +191,12 @@ const drawTopology = ({ peers, links }) => {
       edges.push(drawn("line", { x1: a.x, y1: a.y, x2: b.x, y2: b.y, "data-tone": tone }));
       const rtts = both.flatMap((link) => (link.rttMs === null ? [] : [link.rttMs]));
       if (rtts.length === 0 || tone !== "good" || peers.length > 5) continue;
-      const at = { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, class: "edge" };
-      edges.push(drawn("text", at, time(Math.min(...rtts))));
+      const [x, y, label] = [(a.x + b.x) / 2, (a.y + b.y) / 2, time(Math.min(...rtts))];
+      const width = label.length * 6.6 + 6;
+      edges.push(
+        drawn("rect", { x: x - width / 2, y: y - 8, width, height: 16 }),
+        drawn("text", { x, y, class: "edge" }, label),
+      );
     }
   });
   const nodes = placed.map(({ peer, x, y }) => {
