@@ -41,8 +41,8 @@ export interface Keyspace {
   readonly size: number;
   readonly sizeWithExpiry: number;
   /**
-   * Visits about `count` keys from `cursor` on (0 starts) and returns the next cursor, 0 at the end. Every key that
-   * stays in the map during the whole pass is visited at least once. Cursors are safe integers.
+   * Visits about `count` keys that are there, from `cursor` on (0 starts), and returns the next cursor, 0 at the end. Every
+   * key that stays in the map during the whole pass is visited at least once. Cursors are safe integers.
    */
   scan(cursor: number, count: number, visit: (key: string) => void): number;
   /** `random` in [0, 1). Undefined when the map is empty. */

@@ -79,7 +79,7 @@ const scan: Handler = (session, words, context) => {
     const deadlineMs = performance.now() + keysSliceMs;
     const visit = (key: string): void => {
       looked += 1;
-      if (options.nothingMatches || !keyspace.has(key)) return;
+      if (options.nothingMatches) return;
       const matches = glob === undefined || glob.matches(key);
       if (matches === undefined) undecided = true;
       if (matches !== true) return;
@@ -137,7 +137,7 @@ class KeysWalk {
   #visit(key: string): void {
     const matches = this.#glob === undefined || this.#glob.matches(key);
     if (matches === undefined) this.failed = patternTooCostly;
-    if (matches !== true || !this.#context.keyspace.has(key) || this.#found.has(key)) return;
+    if (matches !== true || this.#found.has(key)) return;
     this.#found.add(key);
     this.#bytes += key.length;
     if (this.#bytes > replyBytesMax) this.failed = keysTooMany;

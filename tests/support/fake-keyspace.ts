@@ -88,7 +88,7 @@ export class FakeKeyspace implements Keyspace {
       this.#sortedAt = this.writes;
     }
     const keys = this.#sorted;
-    for (const key of keys.slice(cursor, cursor + count)) visit(key);
+    for (const key of keys.slice(cursor, cursor + count)) if (this.has(key)) visit(key);
     return cursor + count < keys.length ? cursor + count : 0;
   }
 
