@@ -1,24 +1,31 @@
 /**
- * Writes the table of settings into docs/OPERATIONS.md, between its two marks; `--check` only says whether it is there
- * as the schema has it. Exit code: 0 written or equal, 1 different, 2 no marks.
+ * Writes the tables of settings, of peers and of gateways, into docs/OPERATIONS.md, between their marks; `--check` only says
+ * whether they are there as the schemas have them. Exit code: 0 written or equal, 1 different, 2 no marks.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { configTable } from "../server/config.ts";
+import { gatewayConfigTable } from "../server/gateway/config.ts";
 
 const file = new URL("../docs/OPERATIONS.md", import.meta.url);
-const begin = "<!-- settings: made by npm run docs -->\n";
-const end = "\n<!-- /settings -->";
+const tables: readonly (readonly [mark: string, table: string])[] = [
+  ["settings", configTable()],
+  ["gateway settings", gatewayConfigTable()],
+];
 
 const text = readFileSync(file, "utf8");
-const from = text.indexOf(begin);
-const to = text.indexOf(end);
-if (from < 0 || to < from) {
-  process.stderr.write("docs/OPERATIONS.md has lost the marks around its table of settings\n");
-  process.exit(2);
+let made = text;
+for (const [mark, table] of tables) {
+  const begin = `<!-- ${mark}: made by npm run docs -->\n`;
+  const from = made.indexOf(begin);
+  const to = made.indexOf(`\n<!-- /${mark} -->`);
+  if (from < 0 || to < from) {
+    process.stderr.write(`docs/OPERATIONS.md has lost the marks around its table of ${mark}\n`);
+    process.exit(2);
+  }
+  made = `${made.slice(0, from)}${begin}\n${table}\n${made.slice(to)}`;
 }
-const made = `${text.slice(0, from)}${begin}\n${configTable()}\n${text.slice(to)}`;
 if (!process.argv.includes("--check")) writeFileSync(file, made);
 else if (made !== text) {
-  process.stderr.write("docs/OPERATIONS.md: the table of settings is not that of server/config.ts; run npm run docs\n");
+  process.stderr.write("docs/OPERATIONS.md: the tables of settings are not those of the schemas; run npm run docs\n");
   process.exitCode = 1;
 }
