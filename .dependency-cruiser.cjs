@@ -43,6 +43,13 @@ module.exports = {
       to: { path: "^server/(peer|main)\\.ts$|^server/cli/" },
     },
     {
+      name: "a-gateway-is-a-client",
+      comment: "What it knows of a peer came over the wire; it runs on another machine.",
+      severity: "error",
+      from: { path: "^server/gateway/" },
+      to: { path: "^server/(replica|registers|storage|links|commands|feed|pubsub|backup)/|^server/(peer|host)\\.ts$" },
+    },
+    {
       name: "nothing-imports-the-command-line",
       comment: "server/cli and main.ts are the outermost shell.",
       severity: "error",

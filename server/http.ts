@@ -61,6 +61,8 @@ export interface HttpOptions {
   readonly allowOrigins?: readonly string[];
   /** Names (without ports) beside loopback and addresses that requests may be made to. */
   readonly hosts: readonly string[];
+  /** What answers, in words for people. Default `peer`. */
+  readonly who?: "peer" | "gateway";
   /** A bug while answering; the client gets a bare 500. */
   readonly onError: (error: unknown) => void;
 }
@@ -75,6 +77,7 @@ export type StreamHandler = (request: IncomingMessage, response: ServerResponse)
 /** Not listening yet, see listenHttp. */
 export const createHttpServer = (options: HttpOptions): Server => {
   const answer = getRequestListener(routesOf(options).fetch, { overrideGlobalObjects: false });
+  const { who = "peer" } = options;
   const rules = new PageRules(options);
   const onStream = (request: IncomingMessage, response: ServerResponse, stream: StreamHandler): void => {
     const refusal = rules.refusal(request, "read");
@@ -87,7 +90,7 @@ export const createHttpServer = (options: HttpOptions): Server => {
   };
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     if (!rules.isHostAllowed(request.headers.host)) {
-      const why = "this peer does not answer to that Host; see --advertise";
+      const why = `this ${who} does not answer to that Host; see ${who === "peer" ? "--advertise" : "--hosts"}`;
       return answerFailure(request, response, new KvFailure("MISDIRECTED", why));
     }
     if (options.routes?.handle(request, response, rules) === true) return;
@@ -155,7 +158,7 @@ export const closeHttpServer = (server: Server, graceMs = 1000): Promise<void> =
 
 // ---- Routes ---------------------------------------------------------------------------------------------------------
 
-const routesOf = ({ source, upgrades, onError }: HttpOptions): Hono => {
+const routesOf = ({ source, upgrades, onError, who = "peer" }: HttpOptions): Hono => {
   const app = new Hono();
   app.use(async (context, next): Promise<Response | void> => {
     if (context.req.method !== "GET" && context.req.method !== "HEAD") {
@@ -185,7 +188,7 @@ const routesOf = ({ source, upgrades, onError }: HttpOptions): Hono => {
   app.notFound(() => jsonError(new KvFailure("NOT_FOUND", "no such path")));
   app.onError((error) => {
     onError(error);
-    return jsonError(new KvFailure("INTERNAL", "an error inside this peer; its log has it"));
+    return jsonError(new KvFailure("INTERNAL", `an error inside this ${who}; its log has it`));
   });
   return app;
 };

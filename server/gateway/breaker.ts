@@ -1,6 +1,6 @@
 /**
- * A circuit breaker: a peer that keeps failing what it is asked, though it is there, is left alone for a while; then one
- * call tries it. Pure: the clock is an argument (monotonic ms).
+ * A circuit breaker: a peer that keeps failing what it is asked, though it is there, is left alone for a while; then a
+ * probe tries it. Pure: the clock is an argument (monotonic ms).
  */
 
 /** Failures without a success between them. */
@@ -12,22 +12,19 @@ export class Breaker {
   /** Only ever added to. */
   timesOpened = 0;
   #failures = 0;
-  #openUntilMs = Number.NEGATIVE_INFINITY;
+  #restUntilMs = Number.NEGATIVE_INFINITY;
   #restMs = restMsMin;
-  /** Open, and one call was let through: what becomes of it decides. */
   #isProbing = false;
 
   get isOpen(): boolean {
     return this.#failures >= failuresMax;
   }
 
-  /** Whether a call may go now; open ones let one through when they have rested. `onCall` must follow if it does. */
-  mayCall(nowMs: number): boolean {
-    return !this.isOpen || (!this.#isProbing && nowMs >= this.#openUntilMs);
-  }
-
-  onCall(): void {
-    if (this.isOpen) this.#isProbing = true;
+  /** True: it has rested, and a probe is to be sent now. Its end must be told. */
+  takeProbe(nowMs: number): boolean {
+    if (!this.isOpen || this.#isProbing || nowMs < this.#restUntilMs) return false;
+    this.#isProbing = true;
+    return true;
   }
 
   onSuccess(): void {
@@ -37,13 +34,18 @@ export class Breaker {
   }
 
   onFailure(nowMs: number): void {
-    const wasOpen = this.isOpen;
     this.#failures += 1;
-    if (!this.isOpen) return;
-    if (wasOpen && !this.#isProbing) return;
+    // What was under way when it opened fails too, and says nothing new.
+    if (!this.isOpen || (nowMs < this.#restUntilMs && !this.#isProbing)) return;
     this.#isProbing = false;
     this.timesOpened += 1;
-    this.#openUntilMs = nowMs + this.#restMs;
+    this.#restUntilMs = nowMs + this.#restMs;
     this.#restMs = Math.min(restMsMax, this.#restMs * 2);
+  }
+
+  /** The connection is gone, and with it what failed on it. */
+  reset(): void {
+    this.onSuccess();
+    this.#restUntilMs = Number.NEGATIVE_INFINITY;
   }
 }

@@ -13,6 +13,7 @@ import { type Answer, Connection, type Pushed } from "../../protocol/client/conn
 import { ChorusError } from "../../protocol/client/errors.ts";
 import type { Logger } from "../logger.ts";
 import { wireToLatin1 } from "../ports/client-socket-bytes.ts";
+import { deadlineSignal } from "./deadline-signal.ts";
 import type { GatewayPeer } from "./gateway-peer.ts";
 import { isUp, type PeerPool } from "./peer-pool.ts";
 import type { ReadCache } from "./read-cache.ts";
@@ -25,6 +26,8 @@ const leaseMs = 450;
 /** A peer may take so long to get to where the feed stood. Meanwhile reads go to the peers, so it costs only them. */
 const staleAfterMs = 1000;
 const retryMs = 100;
+/** A feed that ended sooner was of no use: the next one is not asked for at once. */
+const shortMs = 1000;
 
 export interface CacheFeedOptions {
   readonly cache: ReadCache;
@@ -90,28 +93,31 @@ export class CacheFeed {
         await rest(signal);
         continue;
       }
+      const startedMs = performance.now();
       try {
         const why = await this.#feedFrom(peer);
         if (!signal.aborted) logger.warn(`the feed of the read cache, at ${peer.name}, ended: ${why}; it is bypassed`);
       } catch (error) {
         if (!(error instanceof ChorusError)) throw error;
-        await rest(signal);
       }
       cache.trusted = false;
       this.#connection = undefined;
       this.#peer = undefined;
       failed = peer;
+      // One that lasted is followed by the next at once.
+      if (performance.now() - startedMs < shortMs) await rest(signal);
     }
   }
 
   /** Resolves with why it ended. Rejects when there was no connection. */
   async #feedFrom(peer: GatewayPeer): Promise<string> {
     const { password, cache } = this.#options;
+    const deadline = deadlineSignal(this.#closing.signal, 2 * deadAfterMs);
     const connection = await Connection.open(
       { url: peer.url, user: undefined, password, name: "gateway-feed", position: "", staleAfterMs, deadAfterMs },
       { onAnswer: (answer) => this.#onAnswer(answer), onPushed: (message) => this.#onPushed(message) },
-      AbortSignal.any([this.#closing.signal, AbortSignal.timeout(2 * deadAfterMs)]),
-    );
+      deadline.signal,
+    ).finally(deadline.release);
     this.#connection = connection;
     this.#peer = peer;
     this.#lastTold = emptyVector;

@@ -95,10 +95,6 @@ export class GatewayBackend implements KvBackend {
     this.#options = options;
   }
 
-  open(): void {
-    this.#sweeper = setInterval(() => this.#sweep(), sweepIntervalMs);
-  }
-
   /** What waits is refused. */
   close(): void {
     this.#isClosed = true;
@@ -129,7 +125,10 @@ export class GatewayBackend implements KvBackend {
     if (fillKey === undefined) return this.#call(call, undefined);
     const { cache } = this.#options;
     if (cache === undefined) return this.#call(call, undefined);
-    const isTrusted = cache.trusted && (call.position === "" || cache.covers(this.#vectorOf(call.position)));
+    const isTrusted =
+      cache.trusted &&
+      this.#options.isFeedAlive() &&
+      (call.position === "" || cache.covers(this.#vectorOf(call.position)));
     if (isTrusted) cache.counters.misses += 1;
     else cache.counters.bypasses += 1;
     if (call.position !== "") return this.#call(call, fillKey, isTrusted);
@@ -179,6 +178,7 @@ export class GatewayBackend implements KvBackend {
         } else resolve(end);
       });
       this.#pending.add(attempts);
+      this.#sweeper ??= setInterval(() => this.#sweep(), sweepIntervalMs);
       this.#pendingBytes += attempts.bytes;
       if (fillKey !== undefined) {
         attempts.fillKey = fillKey;
@@ -217,7 +217,6 @@ export class GatewayBackend implements KvBackend {
       abandoned: false,
     };
     attempts.under = peerCall;
-    peer.breaker.onCall();
     peer.call(peerCall);
   }
 
@@ -323,6 +322,9 @@ export class GatewayBackend implements KvBackend {
       this.#onDeadline(attempts);
     }
     this.#unpark();
+    if (this.#pending.size > 0) return;
+    clearInterval(this.#sweeper);
+    this.#sweeper = undefined;
   }
 
   #onDeadline(attempts: Attempts): void {

@@ -20,6 +20,7 @@ import { parseStatus, type StatusReport } from "../../protocol/status.ts";
 import type { WireText } from "../../protocol/wire-text.ts";
 import { type HostPort, hostPortToText } from "../settings.ts";
 import { Breaker } from "./breaker.ts";
+import { deadlineSignal } from "./deadline-signal.ts";
 import { emptyVector, parseVector, type Vector } from "./vector.ts";
 
 /** How a call at a peer ended. */
@@ -215,6 +216,7 @@ export class GatewayPeer {
     const { signal } = this.#closing;
     let fruitless = 0;
     while (!signal.aborted) {
+      const deadline = deadlineSignal(signal, 2 * deadAfterMs);
       try {
         const connection = await Connection.open(
           {
@@ -227,8 +229,9 @@ export class GatewayPeer {
             deadAfterMs,
           },
           { onAnswer: (answer) => this.#onAnswer(answer), onPushed: (message) => this.#onPushed(message) },
-          AbortSignal.any([signal, AbortSignal.timeout(2 * deadAfterMs)]),
+          deadline.signal,
         );
+        deadline.release();
         this.#onConnected(connection);
         const startedMs = performance.now();
         const why = await connection.ended;
@@ -240,6 +243,8 @@ export class GatewayPeer {
         fruitless += 1;
         this.why = error.code === "UNREACHABLE" ? error.message : `${error.code}: ${error.message}`;
         this.#options.onChange(this);
+      } finally {
+        deadline.release();
       }
       await pause(backoffMs(Math.max(0, fruitless - 1), Math.random()), signal);
     }
@@ -271,6 +276,7 @@ export class GatewayPeer {
     this.#flying.clear();
     this.#flyingBytes = 0;
     this.#waiting = [];
+    this.breaker.reset();
     this.counters.failed += lost.length + unsent.length;
     this.#options.onChange(this);
     for (const call of lost) call.onEnd({ kind: "lost", why }, this);

@@ -160,6 +160,7 @@ class Gateway implements RunningGateway {
       upgrades: new Map(),
       allowOrigins: config.allowOrigins,
       hosts: config.hosts,
+      who: "gateway",
       onError: (error) => this.#logger.error({ err: error }, "HTTP request failed"),
     });
   }
@@ -196,7 +197,6 @@ class Gateway implements RunningGateway {
     this.#tcpPort = this.#tcp?.port ?? 0;
     this.#pool.open();
     this.#feed?.open();
-    this.#backend.open();
     this.#loopDelay.enable();
     this.#rateTimer = setInterval(() => {
       const nowMs = performance.now();

@@ -78,17 +78,11 @@ export class PeerPool {
 
   // ---- Choice ---------------------------------------------------------------------------------------------------------
 
-  /** Peers to ask, best first of their kind: up; else those behind; else those that failed lately. */
+  /** Peers to ask: those up; else those behind, and those that failed lately. */
   #candidates(avoid: ReadonlySet<GatewayPeer> | undefined): readonly GatewayPeer[] {
-    const nowMs = performance.now();
-    const of = (...states: readonly PeerState[]): GatewayPeer[] =>
-      this.#peers.filter(
-        (peer) => states.includes(peer.state) && avoid?.has(peer) !== true && peer.breaker.mayCall(nowMs),
-      );
-    const up = of("up", "slow-start");
-    if (up.length > 0) return up;
-    const behind = of("behind", "open");
-    return behind;
+    const rest = avoid === undefined ? this.#peers : this.#peers.filter((peer) => !avoid.has(peer));
+    const up = rest.filter(({ state }) => isUp(state));
+    return up.length > 0 ? up : rest.filter(({ state }) => state === "behind" || state === "open");
   }
 
   /** For a read: by turns among those that are sure to have seen `position`, else among all. */
@@ -218,7 +212,21 @@ export class PeerPool {
     // The newest of those beyond the bound is the one that is compared with.
     const last = this.#moments.findLastIndex(({ atMs }) => nowMs - atMs >= lagMsMax);
     if (last > 0) this.#moments.splice(0, last);
-    for (const peer of this.#peers) this.#judge(peer);
+    for (const peer of this.#peers) {
+      this.#judge(peer);
+      if (peer.state === "open" && peer.breaker.takeProbe(nowMs)) this.#probe(peer);
+    }
+  }
+
+  /** A read like any other, of a key that need not be there. */
+  #probe(peer: GatewayPeer): void {
+    peer.call({
+      args: ["EXISTS", "chorus:probe"],
+      position: "",
+      staleAfterMs: 0,
+      abandoned: false,
+      onEnd: ({ kind }) => this.note(peer, kind !== "answered"),
+    });
   }
 
   /** How long ago somebody had what this peer lacks now, as far as anybody knows; 0: it lacks nothing. */

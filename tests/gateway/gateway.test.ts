@@ -126,7 +126,7 @@ test("PROXY headers: the peer sees the client; who is trusted must send one, and
 test("stopping: readyz says no, what is under way is answered, then the ports are closed", async (t) => {
   const peer = await startPeerForTest();
   t.after(() => peer.stop());
-  const gateway = await startGateway(t, [peer.httpPort], {}, 500);
+  const gateway = await startGateway(t, [peer.httpPort], {}, 2500);
   await gateway.up("a");
   const client = await RespClient.connect({ port: gateway.tcpPort });
   assert.equal(await client.call("SET", "x", "1"), "OK");
