@@ -160,6 +160,13 @@ export const httpLingerMs = 1000;
 export const httpBodiesBytesMax = 256 * 1024 * 1024;
 /** Requests of one HTTP port that wait for an answer. More: HTTP 503 TOO_MANY. */
 export const httpCallsMax = 10_000;
+/**
+ * Requests that were sent behind others on their connections and wait for their turn, of all connections. More: the
+ * connection that sent one more is cut, since node reads on while the first is answered, without a bound of its own.
+ */
+export const httpPipelinedMax = 10_000;
+/** A peer's answer to a request. Later, as when --acks waits for peers that are gone: HTTP 504, the outcome is unknown. */
+export const httpAnswerMs = 30_000;
 /** How long a request waits until the peer has what its session saw. Then: HTTP 503 STALE. */
 export const httpStaleAfterMs = 5000;
 /** Longest session token given out; it travels in a header. A read that saw more keeps the token it came with. */

@@ -13,7 +13,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { performance } from "node:perf_hooks";
-import { listKeysDefault, listKeysMax, listPageMs, scanCountMax } from "../../protocol/limits.ts";
+import { httpPipelinedMax, listKeysDefault, listKeysMax, listPageMs, scanCountMax } from "../../protocol/limits.ts";
 import { parseOriginId } from "../../protocol/words.ts";
 import { authorizationChallenge, authorizationWanted, isAuthorized } from "../ports/authorization.ts";
 import { latin1ToJson } from "../ports/client-socket-bytes.ts";
@@ -32,6 +32,7 @@ export interface KvRoutesOptions {
   /** A bug while answering; the client gets a bare 500. */
   readonly onError: (error: unknown) => void;
   readonly bodies?: BodyReader;
+  readonly pipelinedMax?: number;
 }
 
 /** One request on its way. */
@@ -72,12 +73,16 @@ export class KvRoutes {
   readonly #checkPassword: KvRoutesOptions["checkPassword"];
   readonly #onError: (error: unknown) => void;
   readonly #bodies: BodyReader;
+  readonly #pipelinedMax: number;
+  /** Requests behind others on their connections. */
+  #pipelined = 0;
 
   constructor(options: KvRoutesOptions) {
     this.#backend = options.backend;
     this.#checkPassword = options.checkPassword;
     this.#onError = options.onError;
     this.#bodies = options.bodies ?? new BodyReader();
+    this.#pipelinedMax = options.pipelinedMax ?? httpPipelinedMax;
   }
 
   /** True: it answers, now or later. The Host was looked at; who asks, and from which page, is looked at here. */
@@ -86,11 +91,30 @@ export class KvRoutes {
     const queryAt = url.indexOf("?");
     const path = queryAt < 0 ? url : url.slice(0, queryAt);
     if (!path.startsWith("/kv/") && !ownPaths.has(path)) return false;
-    // Sent behind another on one connection, which is still to be answered: what a PUT wrote, the GET behind it reads.
-    // Node gives the response its socket when it is its turn; a connection that ends gives it to nobody.
-    if (response.socket === null) response.once("socket", () => this.#route(request, response, rules, path, url));
-    else this.#route(request, response, rules, path, url);
+    // No socket: sent behind another request of its connection, which is still to be answered.
+    if (response.socket !== null) this.#route(request, response, rules, path, url);
+    else this.#inTurn(request, response, () => this.#route(request, response, rules, path, url));
     return true;
+  }
+
+  /** What a PUT wrote, the GET behind it reads. Node gives a response the socket when it is its turn. */
+  #inTurn(request: IncomingMessage, response: ServerResponse, work: () => void): void {
+    if (this.#pipelined >= this.#pipelinedMax) {
+      request.socket.destroy();
+      return;
+    }
+    this.#pipelined += 1;
+    let waits = true;
+    const leave = (): void => {
+      if (waits) this.#pipelined -= 1;
+      waits = false;
+    };
+    // The connection ended: its responses get no socket any more.
+    request.once("close", leave);
+    response.once("socket", () => {
+      leave();
+      work();
+    });
   }
 
   #route(request: IncomingMessage, response: ServerResponse, rules: PageRules, path: string, url: string): void {

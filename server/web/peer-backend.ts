@@ -4,7 +4,8 @@
  * It runs through the executor and the turn loop as the commands of ports/client-socket.ts do, so it is refused for the
  * same reasons, shares its turn's append, and is answered only when that is as durable as --fsync and --acks ask.
  */
-import { httpCallsMax, httpStaleAfterMs } from "../../protocol/limits.ts";
+import { performance } from "node:perf_hooks";
+import { httpAnswerMs, httpCallsMax, httpStaleAfterMs } from "../../protocol/limits.ts";
 import { parsePosition } from "../../protocol/position.ts";
 import type { Executor } from "../commands/execute.ts";
 import type { Session } from "../commands/session.ts";
@@ -20,7 +21,7 @@ export interface PeerBackendOptions {
   /** `name.incarnation` of the run that takes writes now: an origin. */
   readonly run: () => string;
   readonly nextSessionId: () => number;
-  readonly limits?: { readonly staleAfterMs?: number; readonly callsMax?: number };
+  readonly limits?: { readonly staleAfterMs?: number; readonly callsMax?: number; readonly answerMs?: number };
 }
 
 export class PeerBackend implements KvBackend {
@@ -29,6 +30,10 @@ export class PeerBackend implements KvBackend {
   readonly #options: PeerBackendOptions;
   readonly #staleAfterMs: number;
   readonly #callsMax: number;
+  readonly #answerMs: number;
+  readonly #sweeper: NodeJS.Timeout;
+  /** Commands that run or whose answer is held back, oldest first. */
+  readonly #running = new Set<HttpSession>();
   #waiting = 0;
   #closed = false;
   #onIdle: (() => void) | undefined;
@@ -37,6 +42,9 @@ export class PeerBackend implements KvBackend {
     this.#options = options;
     this.#staleAfterMs = options.limits?.staleAfterMs ?? httpStaleAfterMs;
     this.#callsMax = options.limits?.callsMax ?? httpCallsMax;
+    this.#answerMs = options.limits?.answerMs ?? httpAnswerMs;
+    this.#sweeper = setInterval(() => this.#giveUpLate(), Math.min(1000, this.#answerMs));
+    this.#sweeper.unref();
   }
 
   /** Calls that wait for an answer. */
@@ -64,6 +72,7 @@ export class PeerBackend implements KvBackend {
   /** New calls are refused; resolves when those that run are answered, at the latest after `graceMs`. */
   close(graceMs: number): Promise<void> {
     this.#closed = true;
+    clearInterval(this.#sweeper);
     if (this.#waiting === 0) return Promise.resolve();
     return new Promise((resolve) => {
       const late = setTimeout(resolve, graceMs);
@@ -97,9 +106,12 @@ export class PeerBackend implements KvBackend {
     const { execute, turn, feed, run, nextSessionId } = this.#options;
     return new Promise((resolve, reject) => {
       const session = new HttpSession(nextSessionId(), call.from ?? "?:0", turn.nowMs());
+      this.#running.add(session);
+      session.giveUp = reject;
       const finish = (): void => {
         session.takePosition = () => feed.position();
         session.onReleased = (position) => {
+          this.#running.delete(session);
           const reply = session.reply.take();
           if (reply instanceof KvFailure) reject(reply);
           else resolve({ reply, position, run: run() });
@@ -111,6 +123,15 @@ export class PeerBackend implements KvBackend {
       if (pending === undefined) finish();
       else void pending.then(finish);
     });
+  }
+
+  /** Its write is here and on its way; only what was to be waited for (--acks) does not come. */
+  #giveUpLate(): void {
+    for (const session of this.#running) {
+      if (performance.now() - session.begunAtMs < this.#answerMs) return;
+      this.#running.delete(session);
+      session.giveUp(new KvFailure("TIMEOUT", `no answer within ${this.#answerMs} ms`, "unknown"));
+    }
   }
 }
 
@@ -137,6 +158,8 @@ class HttpSession implements Session, Releasable {
   lastWriteSeq = 0;
   readonly reply = new ValueReplyWriter();
   readonly queuedInputBytes = 0;
+  readonly begunAtMs = performance.now();
+  giveUp: (failure: KvFailure) => void = () => {};
   takePosition: () => string = () => "";
   onReleased: (position: string) => void = () => {};
 

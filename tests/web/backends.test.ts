@@ -160,6 +160,23 @@ describe("bodies", () => {
   });
 });
 
+test("a connection that sends more requests ahead than there is room for is cut, and leaves its room", async (t) => {
+  let free: () => void = () => {};
+  const held = new Promise<void>((resolve) => {
+    free = resolve;
+  });
+  const { port } = await serveBackend(
+    t,
+    { call: () => held.then(() => ({ reply: ["v:1", "value", -1], position: "", run })) },
+    { pipelinedMax: 3 },
+  );
+  const requests = (count: number): string => "GET /kv/a HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(count);
+  assert.equal(await talk(port, [requests(5)], () => false), "");
+  const within = talk(port, [requests(4)], (so) => so.split("value").length === 5);
+  setImmediate(free);
+  assert.equal((await within).match(/HTTP\/1\.1 200/g)?.length, 4);
+});
+
 test("a body that does not come in time ends with 408, and nothing is called", async (t) => {
   let calls = 0;
   const { port, server } = await serveBackend(t, {
@@ -200,7 +217,7 @@ describe("the peer's backend", () => {
     reached: boolean;
     blocked: Promise<void> | undefined;
   }
-  const makeParts = (): Parts => {
+  const makeParts = (limits: { readonly answerMs?: number } = {}): Parts => {
     const finished: Releasable[] = [];
     const ran: string[][] = [];
     const execute = Object.assign(
@@ -234,7 +251,7 @@ describe("the peer's backend", () => {
         },
         run: () => run,
         nextSessionId: () => 1,
-        limits: { callsMax: 2 },
+        limits: { callsMax: 2, ...limits },
       }),
     };
     return parts;
@@ -292,6 +309,19 @@ describe("the peer's backend", () => {
     for (const connection of parts.finished) connection.release(connection.takeOutput());
     await Promise.all(held);
     await closing;
+  });
+
+  test("gives up what is not let go of: the write is here, the outcome is not known", async (t) => {
+    // The backend's own timer does not keep a process.
+    const alive = setInterval(() => undefined, 1000);
+    t.after(() => clearInterval(alive));
+    const { backend, finished } = makeParts({ answerMs: 20 });
+    const late = backend.call(call(["SET", "a", "1"]));
+    await assert.rejects(late, { code: "TIMEOUT", outcome: "unknown" });
+    assert.equal(backend.waiting, 0);
+    // In vain: nobody listens any more.
+    const [connection] = finished;
+    connection?.release(connection.takeOutput());
   });
 
   test("waits while somebody holds the map", async () => {
