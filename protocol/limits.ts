@@ -425,3 +425,49 @@ export const gatewayWatchGapMs = 15_000;
 export const gatewayCloseMsMax = 10_000;
 /** What `--drain` may ask for. */
 export const drainMsMax = 600_000;
+
+// ---- Strong keys (registers) ----------------------------------------------------------------------------------------
+
+/** Longest value of a strong key: each write carries it whole to every peer. Longer: refused, nothing is written. */
+export const registerValueBytesMax = 64 * 1024;
+/** Waiting operations of one key that go into one round. More wait for the next; each has its own version. */
+export const operationsPerRoundMax = 63;
+/** Operation ids a register remembers, and the last rounds that changed it. Beyond: the oldest go; see docs/STRONG.md. */
+export const operationIdsKept = 32;
+export const registerRoundsKept = 16;
+/** Bytes of one operation id. Longer: refused. */
+export const operationIdBytesMax = 64;
+/** An answer kept for a retry. A longer one is not kept: a retry by another peer learns that it took effect, no more. */
+export const keptReplyBytesMax = 1024;
+/** Locks one register remembers the highest fencing token of, and bytes of their names. More: the write is refused. */
+export const fencesPerRegisterMax = 8;
+export const fenceLockBytesMax = 256;
+/** A whole register as bytes. Longer ones of a peer are refused with their message. */
+export const registerBytesMax = 128 * 1024;
+/** Ballot counters stop here: times `operationsPerRoundMax + 1` they are versions, which must stay exact. */
+export const ballotCounterMax = 2 ** 47 - 1;
+/** A counter further above all that this peer has seen is no counter but damage: refused. */
+export const ballotJumpMax = 2 ** 40;
+/** Operations of clients that wait at one peer, and their bytes. More: refused as BUSY, certainly not done. */
+export const operationsWaitingMax = 20_000;
+export const operationsWaitingBytesMax = 64 * 1024 * 1024;
+/** Keys an acceptor has only promised. More: they are forgotten together, and its floor rises above them. */
+export const promisesOnlyMax = 10_000;
+/** Rounds a peer makes at a time to sweep deleted keys and to end leases. More of them wait their turn. */
+export const sweepsAtOnceMax = 32;
+/** Keys in one answer to a peer that is being readmitted. */
+export const registerKeysPerPage = 500;
+/** Bytes after which register messages go as one. A single message may be longer. */
+export const registerMessageBytes = 64 * 1024;
+
+if ((ballotCounterMax + 1) * (operationsPerRoundMax + 1) - 1 > Number.MAX_SAFE_INTEGER)
+  throw new Error("versions must be exact");
+if (
+  registerBytesMax <
+  registerValueBytesMax +
+    operationIdsKept * (operationIdBytesMax + keptReplyBytesMax + 32) +
+    fencesPerRegisterMax * (fenceLockBytesMax + 16) +
+    registerRoundsKept * 64
+) {
+  throw new Error("a register must hold the longest value and all it remembers");
+}

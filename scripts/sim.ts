@@ -5,6 +5,7 @@
  *   npm run sim -- --runs 20000              seeds 1 to 20,000, on both cores
  *   npm run sim -- --seed 4711 --verbose     one seed, with what happens in it
  *   npm run sim -- --mutants                 every seeded bug must be noticed
+ *   npm run sim -- --registers --runs 5000   strong keys instead of the replicated map; also with --mutants
  *   npm run sim -- --mutant no-causal
  *
  * Exit code: 0 all is well; 1 a rule was broken, a counter that must move did not, or a mutant lived; 2 wrong usage.
@@ -12,17 +13,21 @@
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { addCoverage, coverageTable, missing, runsForCoverage } from "./sim/coverage.ts";
+import { addCoverage, coverageTable, missing, mustHappen, runsForCoverage } from "./sim/coverage.ts";
 import { type Mutant, mutants } from "./sim/mutants.ts";
 import { MutantLab, mutantRunsMax, type Verdict } from "./sim/mutate.ts";
+import { registersMustHappen } from "./sim/registers/coverage.ts";
+import { registerMutants } from "./sim/registers/mutants.ts";
+import { runRegisterSeed } from "./sim/registers/schedule.ts";
 import { runSeed } from "./sim/schedule.ts";
 import { runWorker } from "./sim/spawn.ts";
 import { describeError, type Failure } from "./sim/worker.ts";
 import type { Coverage } from "./sim/world.ts";
 
-const usage = `npm run sim -- [--runs N] [--seed S] [--peers N] [--verbose] | --mutants | --mutant NAME | --list
+const usage = `npm run sim -- [--registers] [--runs N] [--seed S] [--peers N] [--verbose] | --mutants | --mutant NAME | --list
   --runs N       seeds to run (default 2000; 1 with --verbose)
   --seed S       the first of them (default 1)
+  --registers    strong keys: each history is checked for linearizability
   --peers N      3 to 5 (default: as the seed has it)
   --verbose      print what happens in each step
   --mutants      patch the sources with each known mistake and simulate until it is noticed
@@ -38,15 +43,25 @@ const out = (text: string): void => {
   process.stdout.write(text);
 };
 
-const replay = (failure: Failure, peers: number): string =>
-  `  npm run sim -- --seed ${failure.seed}${peers > 0 ? ` --peers ${peers}` : ""} --verbose`;
+interface Subject {
+  readonly registers: boolean;
+  readonly mustHappen: readonly string[];
+  readonly mutants: readonly Mutant[];
+}
 
-const verbose = (seed: number, runs: number, peers: number): number => {
+const replicaSubject: Subject = { registers: false, mustHappen, mutants };
+const registersSubject: Subject = { registers: true, mustHappen: registersMustHappen, mutants: registerMutants };
+
+const replay = (failure: Failure, peers: number, registers: boolean): string =>
+  `  npm run sim --${registers ? " --registers" : ""} --seed ${failure.seed}${peers > 0 ? ` --peers ${peers}` : ""} --verbose`;
+
+const verbose = (seed: number, runs: number, peers: number, subject: Subject): number => {
+  const run = subject.registers ? runRegisterSeed : runSeed;
   let failed = 0;
   for (let at = seed; at < seed + runs; at++) {
     out(`seed ${at}\n`);
     try {
-      out(coverageTable(runSeed({ seed: at, peers, trace: (line) => out(`${line}\n`) })));
+      out(coverageTable(run({ seed: at, peers, trace: (line) => out(`${line}\n`) }), subject.mustHappen));
     } catch (error) {
       failed++;
       out(`VIOLATION ${describeError(error)}\n`);
@@ -55,7 +70,7 @@ const verbose = (seed: number, runs: number, peers: number): number => {
   return failed === 0 ? 0 : 1;
 };
 
-const simulate = async (seed: number, runs: number, peers: number): Promise<number> => {
+const simulate = async (seed: number, runs: number, peers: number, subject: Subject): Promise<number> => {
   const processes = runs >= runsForTwo ? Math.min(2, availableParallelism()) : 1;
   const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
   const worker = fileURLToPath(new URL(`./sim/worker.${extension}`, import.meta.url));
@@ -78,6 +93,7 @@ const simulate = async (seed: number, runs: number, peers: number): Promise<numb
         peers,
         failuresMax,
         secondsMax: 7 * 24 * 3600,
+        registers: subject.registers,
         onReport: (report) => {
           done += report.done;
           failures.push(...report.failures);
@@ -88,10 +104,10 @@ const simulate = async (seed: number, runs: number, peers: number): Promise<numb
   );
   clearInterval(timer);
   for (const { seed: failed, what } of failures)
-    out(`seed ${failed}: ${what}\n${replay({ seed: failed, what }, peers)}\n`);
+    out(`seed ${failed}: ${what}\n${replay({ seed: failed, what }, peers, subject.registers)}\n`);
   for (const end of ends) if (!end.finished) out(`a simulation process ended early: ${end.stderr}\n`);
-  out(coverageTable(coverage));
-  const never = done >= runsForCoverage && failures.length === 0 ? missing(coverage) : [];
+  out(coverageTable(coverage, subject.mustHappen));
+  const never = done >= runsForCoverage && failures.length === 0 ? missing(coverage, subject.mustHappen) : [];
   if (never.length > 0) out(`never happened: ${never.join(", ")}\n`);
   out(`${done} runs, ${failures.length} failed, ${rate()} runs/s\n`);
   return failures.length > 0 || never.length > 0 || ends.some((end) => !end.finished) ? 1 : 0;
@@ -138,6 +154,7 @@ const main = async (): Promise<number> => {
       mutants: { type: "boolean", default: false },
       mutant: { type: "string" },
       list: { type: "boolean", default: false },
+      registers: { type: "boolean", default: false },
       verbose: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -146,20 +163,22 @@ const main = async (): Promise<number> => {
     out(usage);
     return 0;
   }
+  const subject = values.registers ? registersSubject : replicaSubject;
   if (values.list) {
-    for (const { name, why } of mutants) out(`${name.padEnd(28)} ${why}\n`);
+    for (const { name, why } of subject.mutants) out(`${name.padEnd(28)} ${why}\n`);
     return 0;
   }
   if (values.mutants || values.mutant !== undefined) {
-    const chosen = values.mutant === undefined ? mutants : mutants.filter(({ name }) => name === values.mutant);
+    const chosen =
+      values.mutant === undefined ? subject.mutants : subject.mutants.filter(({ name }) => name === values.mutant);
     if (chosen.length === 0) throw new RangeError(`there is no mutant ${values.mutant}; --list names them`);
     return await testMutants(chosen, wholeNumber(values.runs, mutantRunsMax));
   }
   const seed = wholeNumber(values.seed, 1);
   const peers = wholeNumber(values.peers, 0);
   if (peers !== 0 && (peers < 3 || peers > 5)) throw new RangeError("3 to 5 peers");
-  if (values.verbose) return verbose(seed, wholeNumber(values.runs, 1), peers);
-  return await simulate(seed, wholeNumber(values.runs, 2000), peers);
+  if (values.verbose) return verbose(seed, wholeNumber(values.runs, 1), peers, subject);
+  return await simulate(seed, wholeNumber(values.runs, 2000), peers, subject);
 };
 
 try {

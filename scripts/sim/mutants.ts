@@ -19,6 +19,8 @@ export interface Mutant {
   readonly seed?: number;
   /** For one that needs more of them than most seeds have. */
   readonly peers?: number;
+  /** Of strong keys. */
+  readonly registers?: boolean;
   /** For one that chance does not bring about: the script of tests/scripts that does. */
   readonly script?: string;
 }

@@ -12,7 +12,7 @@ import type { Mutant } from "./mutants.ts";
 import { runWorker } from "./spawn.ts";
 import type { Failure } from "./worker.ts";
 
-const folders = ["protocol", "server/replica", "server/storage", "scripts/sim"];
+const folders = ["protocol", "server/replica", "server/registers", "server/storage", "scripts/lincheck", "scripts/sim"];
 /** What scripts/sim needs of the tests. */
 const files = ["tests/support/script-runner.ts", "tests/support/script-world.ts"];
 const scriptMsMax = 60_000;
@@ -127,6 +127,7 @@ export class MutantLab {
       peers: mutant.peers ?? 0,
       failuresMax: 1,
       secondsMax: limits.secondsMax,
+      registers: mutant.registers === true,
       onReport: (report) => {
         runs += report.done;
         by ??= report.failures[0];

@@ -11,6 +11,8 @@ export interface WorkerOptions {
   readonly peers: number;
   readonly failuresMax: number;
   readonly secondsMax: number;
+  /** Strong keys instead of the replicated map. */
+  readonly registers: boolean;
   readonly onReport: (report: Report) => void;
 }
 
@@ -26,8 +28,8 @@ export interface WorkerEnd {
 const graceMs = 20_000;
 
 export const runWorker = (options: WorkerOptions): Promise<WorkerEnd> => {
-  const { command, first, count, peers, failuresMax, secondsMax, onReport } = options;
-  const given = [...command, first, count, peers, failuresMax, secondsMax].map(String);
+  const { command, first, count, peers, failuresMax, secondsMax, registers, onReport } = options;
+  const given = [...command, first, count, peers, failuresMax, secondsMax, registers ? "registers" : ""].map(String);
   const child = spawn(process.execPath, given, { stdio: ["ignore", "pipe", "pipe"] });
   return new Promise((resolve, reject) => {
     let finished = false;

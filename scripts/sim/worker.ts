@@ -1,10 +1,12 @@
 /**
- * Runs a range of seeds and tells its parent in lines of JSON: `worker FIRST COUNT PEERS FAILURES_MAX SECONDS_MAX`.
+ * Runs a range of seeds and tells its parent in lines of JSON: `worker FIRST COUNT PEERS
+ * FAILURES_MAX SECONDS_MAX [registers]`.
  *
  * Its own process, so that both cores are used, and so that a mutant which loops for ever can be ended.
  */
 import { pathToFileURL } from "node:url";
 import { addCoverage } from "./coverage.ts";
+import { runRegisterSeed } from "./registers/schedule.ts";
 import { runSeed } from "./schedule.ts";
 import type { Coverage } from "./world.ts";
 
@@ -31,7 +33,8 @@ export const describeError = (error: unknown): string => {
 };
 
 const main = (): void => {
-  const [first = 1, count = 1, peers = 0, failuresMax = 1, secondsMax = 3600] = process.argv.slice(2).map(Number);
+  const [first = 1, count = 1, peers = 0, failuresMax = 1, secondsMax = 3600] = process.argv.slice(2, 7).map(Number);
+  const run = process.argv[7] === "registers" ? runRegisterSeed : runSeed;
   const endMs = performance.now() + secondsMax * 1000;
   let done = 0;
   let failures: Failure[] = [];
@@ -50,7 +53,7 @@ const main = (): void => {
   };
   for (let seed = first; seed < first + count && failed < failuresMax && performance.now() < endMs; seed++) {
     try {
-      addCoverage(coverage, runSeed({ seed, peers }));
+      addCoverage(coverage, run({ seed, peers }));
     } catch (error) {
       failures.push({ seed, what: describeError(error) });
       failed++;

@@ -1,0 +1,62 @@
+/**
+ * Ballots on the wire, and the dictionary that keeps them short.
+ *
+ * A ballot is `(counter, origin)`. The origin is one run of a peer, `name.incarnation`, so no ballot of an earlier run is
+ * ever made again, whatever a crash lost. Counter 0 is no ballot. The first mention of an origin in a message spells it
+ * out, later ones are one byte.
+ */
+import { type ByteReader, type ByteWriter, DecodeFault } from "./bytes.ts";
+import { readOrigin, writeOrigin } from "./frames.ts";
+import { ballotCounterMax } from "./limits.ts";
+import type { OriginId } from "./words.ts";
+
+/** Immutable; never changed after it was made, since messages, records and rounds share it. */
+export interface Ballot {
+  readonly counter: number;
+  /** "" exactly when the counter is 0. */
+  readonly origin: OriginId | "";
+}
+
+/** Below every ballot. */
+export const noBallot: Ballot = Object.freeze({ counter: 0, origin: "" });
+
+export class OriginWriter {
+  readonly #known: string[] = [];
+
+  write(out: ByteWriter, origin: string): void {
+    const index = this.#known.indexOf(origin);
+    if (index >= 0) {
+      out.varint(index);
+      return;
+    }
+    out.varint(this.#known.length);
+    writeOrigin(out, origin);
+    this.#known.push(origin);
+  }
+
+  ballot(out: ByteWriter, ballot: Ballot): void {
+    out.varint(ballot.counter);
+    if (ballot.counter > 0) this.write(out, ballot.origin);
+  }
+}
+
+export class OriginReader {
+  readonly #known: OriginId[] = [];
+
+  read(input: ByteReader): OriginId {
+    const index = input.varint();
+    const known = this.#known[index];
+    if (known !== undefined) return known;
+    if (index !== this.#known.length) throw new DecodeFault(`origin ${index} of ${this.#known.length} named so far`);
+    const origin = readOrigin(input);
+    this.#known.push(origin);
+    return origin;
+  }
+
+  ballot(input: ByteReader): Ballot {
+    const counter = input.varint();
+    if (counter === 0) return noBallot;
+    if (counter > ballotCounterMax) throw new DecodeFault(`ballot counter ${counter}, limit ${ballotCounterMax}`);
+    return { counter, origin: this.read(input) };
+  }
+}

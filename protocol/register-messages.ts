@@ -1,0 +1,329 @@
+/**
+ * The messages between proposers and acceptors of strong keys, and an acceptor's durable records.
+ *
+ *   batch   u8 format (1) | messages, one after the other, to the end
+ *   message u8 kind | epoch: ballot | asker: origin | round | by kind
+ *   record  u8 format (1) | u8 kind | by kind
+ *
+ * `asker` is the run of the peer that began the round, so an answer to an earlier run is never taken for one to this.
+ */
+import { type Ballot, noBallot, OriginReader, OriginWriter } from "./ballots.ts";
+import { ByteReader, ByteWriter, DecodeFault } from "./bytes.ts";
+import { keyBytesMax, registerBytesMax, registerKeysPerPage } from "./limits.ts";
+import { decodeRegisterValue } from "./register-value.ts";
+import type { OriginId } from "./words.ts";
+
+interface Envelope {
+  /** Which membership this speaks of; grows with each acceptor that is readmitted. */
+  readonly epoch: Ballot;
+  readonly asker: OriginId;
+  /** Counts the rounds of one asker. */
+  readonly round: number;
+}
+
+/** What an acceptor holds of a key: `value` is "" exactly when nothing was accepted. */
+interface Held {
+  readonly accepted: Ballot;
+  readonly value: string;
+  /** Of the acceptor; told only where it holds nothing of the key, else noBallot. */
+  readonly floor: Ballot;
+}
+
+export type RegisterRequest = Envelope &
+  (
+    | { readonly kind: "prepare"; readonly key: string; readonly ballot: Ballot }
+    /** `next`: the ballot to promise for the round after, or noBallot. */
+    | {
+        readonly kind: "accept";
+        readonly key: string;
+        readonly ballot: Ballot;
+        readonly next: Ballot;
+        readonly value: string;
+      }
+    | { readonly kind: "query"; readonly key: string }
+    | { readonly kind: "remove"; readonly key: string; readonly ballot: Ballot }
+    /** Leave all earlier epochs: `epoch` is the new one. */
+    | { readonly kind: "raise" }
+    /** Keys after this one, in byte order; "" from the first on. */
+    | { readonly kind: "list"; readonly after: string; readonly first: boolean }
+  );
+
+export type RegisterResponse = Envelope &
+  (
+    | ({ readonly kind: "promised" } & Held)
+    | { readonly kind: "accepted"; readonly next: Ballot }
+    | ({ readonly kind: "state" } & Held)
+    /** Something above was promised or accepted. */
+    | { readonly kind: "refused"; readonly above: Ballot }
+    /** The round's epoch is over; `epoch` is the one it was refused for. */
+    | { readonly kind: "stale" }
+    | { readonly kind: "raised"; readonly floor: Ballot; readonly highest: number }
+    | { readonly kind: "listed"; readonly keys: readonly string[]; readonly more: boolean }
+  );
+
+export type RegisterMessage = RegisterRequest | RegisterResponse;
+
+const kinds = {
+  prepare: 1,
+  accept: 2,
+  query: 3,
+  remove: 4,
+  raise: 5,
+  list: 6,
+  promised: 16,
+  accepted: 17,
+  state: 18,
+  refused: 19,
+  stale: 20,
+  raised: 21,
+  listed: 22,
+} as const satisfies Record<RegisterMessage["kind"], number>;
+
+const firstResponse = kinds.promised;
+
+const format = 1;
+
+export const isRequest = (message: RegisterMessage): message is RegisterRequest => kinds[message.kind] < firstResponse;
+
+const writeMessage = (out: ByteWriter, origins: OriginWriter, message: RegisterMessage): void => {
+  out.u8(kinds[message.kind]);
+  origins.ballot(out, message.epoch);
+  origins.write(out, message.asker);
+  out.varint(message.round);
+  switch (message.kind) {
+    case "prepare":
+    case "remove":
+      out.string(message.key);
+      return origins.ballot(out, message.ballot);
+    case "accept":
+      out.string(message.key);
+      origins.ballot(out, message.ballot);
+      origins.ballot(out, message.next);
+      return out.string(message.value);
+    case "query":
+      return out.string(message.key);
+    case "raise":
+    case "stale":
+      return;
+    case "list":
+      out.u8(message.first ? 1 : 0);
+      return out.string(message.after);
+    case "promised":
+    case "state":
+      return writeHeld(out, origins, message);
+    case "accepted":
+      return origins.ballot(out, message.next);
+    case "refused":
+      return origins.ballot(out, message.above);
+    case "raised":
+      origins.ballot(out, message.floor);
+      return out.varint(message.highest);
+    case "listed":
+      out.u8(message.more ? 1 : 0);
+      out.varint(message.keys.length);
+      for (const key of message.keys) out.string(key);
+      return;
+  }
+};
+
+const writeHeld = (out: ByteWriter, origins: OriginWriter, held: Held): void => {
+  origins.ballot(out, held.accepted);
+  if (held.accepted.counter > 0) out.string(held.value);
+  else origins.ballot(out, held.floor);
+};
+
+const readHeld = (input: ByteReader, origins: OriginReader): Held => {
+  const accepted = origins.ballot(input);
+  if (accepted.counter === 0) return { accepted, value: "", floor: origins.ballot(input) };
+  return { accepted, value: readValue(input), floor: noBallot };
+};
+
+/** Looked at whole here, so that no register is stored that a proposer could not read. */
+const readValue = (input: ByteReader): string => {
+  const text = input.string(registerBytesMax);
+  decodeRegisterValue(text);
+  return text;
+};
+
+const readBallot = (input: ByteReader, origins: OriginReader): Ballot => {
+  const ballot = origins.ballot(input);
+  if (ballot.counter === 0) throw new DecodeFault("a round has a ballot");
+  return ballot;
+};
+
+const readFlag = (input: ByteReader): boolean => {
+  const byte = input.u8();
+  if (byte > 1) throw new DecodeFault("a flag is 0 or 1");
+  return byte === 1;
+};
+
+const readMessage = (input: ByteReader, origins: OriginReader): RegisterMessage => {
+  const kind = input.u8();
+  const envelope = { epoch: origins.ballot(input), asker: origins.read(input), round: input.varint() };
+  switch (kind) {
+    case kinds.prepare:
+      return { kind: "prepare", ...envelope, key: input.string(keyBytesMax), ballot: readBallot(input, origins) };
+    case kinds.remove:
+      return { kind: "remove", ...envelope, key: input.string(keyBytesMax), ballot: readBallot(input, origins) };
+    case kinds.accept: {
+      const key = input.string(keyBytesMax);
+      const ballot = readBallot(input, origins);
+      return { kind: "accept", ...envelope, key, ballot, next: origins.ballot(input), value: readValue(input) };
+    }
+    case kinds.query:
+      return { kind: "query", ...envelope, key: input.string(keyBytesMax) };
+    case kinds.raise:
+      return { kind: "raise", ...envelope };
+    case kinds.list:
+      return { kind: "list", ...envelope, first: readFlag(input), after: input.string(keyBytesMax) };
+    case kinds.promised:
+      return { kind: "promised", ...envelope, ...readHeld(input, origins) };
+    case kinds.accepted:
+      return { kind: "accepted", ...envelope, next: origins.ballot(input) };
+    case kinds.state:
+      return { kind: "state", ...envelope, ...readHeld(input, origins) };
+    case kinds.refused:
+      return { kind: "refused", ...envelope, above: origins.ballot(input) };
+    case kinds.stale:
+      return { kind: "stale", ...envelope };
+    case kinds.raised:
+      return { kind: "raised", ...envelope, floor: origins.ballot(input), highest: input.varint() };
+    case kinds.listed: {
+      const more = readFlag(input);
+      const count = input.count(1);
+      if (count > registerKeysPerPage) throw new DecodeFault(`${count} keys, limit ${registerKeysPerPage}`);
+      const keys: string[] = [];
+      for (let left = count; left > 0; left--) keys.push(input.string(keyBytesMax));
+      return { kind: "listed", ...envelope, more, keys };
+    }
+    default:
+      throw new DecodeFault(`register message of kind ${kind}`);
+  }
+};
+
+export const encodeRegisterMessages = (messages: readonly RegisterMessage[]): Buffer => {
+  const out = new ByteWriter(512);
+  const origins = new OriginWriter();
+  out.u8(format);
+  for (const message of messages) writeMessage(out, origins, message);
+  return out.take();
+};
+
+/** Throws DecodeFault for anything that is not whole messages. */
+export const decodeRegisterMessages = (bytes: Uint8Array): readonly RegisterMessage[] => {
+  const input = new ByteReader(bytes);
+  const origins = new OriginReader();
+  const found = input.u8();
+  if (found !== format) throw new DecodeFault(`register messages of format ${found}, this version reads ${format}`);
+  const messages: RegisterMessage[] = [];
+  while (input.left > 0) messages.push(readMessage(input, origins));
+  return messages;
+};
+
+/** What an acceptor must have on disk before it answers. Replaying them in order gives its state. */
+export type RegisterRecord =
+  | { readonly kind: "promise"; readonly key: string; readonly promise: Ballot }
+  | {
+      readonly kind: "accept";
+      readonly key: string;
+      readonly accepted: Ballot;
+      readonly promise: Ballot;
+      readonly value: string;
+    }
+  /** The key is gone and the floor is at least this: one record, so neither can be lost without the other. */
+  | { readonly kind: "remove"; readonly key: string; readonly floor: Ballot }
+  /** Whatever was only promised is gone; the floor covers it. */
+  | { readonly kind: "floor"; readonly floor: Ballot }
+  | { readonly kind: "epoch"; readonly epoch: Ballot }
+  /** May this disk's acceptor answer? `highest`: the highest counter it must know of. */
+  | {
+      readonly kind: "admission";
+      readonly admitted: boolean;
+      readonly epoch: Ballot;
+      readonly floor: Ballot;
+      readonly highest: number;
+    };
+
+const recordKinds = {
+  promise: 1,
+  accept: 2,
+  remove: 3,
+  floor: 4,
+  epoch: 5,
+  admission: 6,
+} as const satisfies Record<RegisterRecord["kind"], number>;
+
+export const encodeRegisterRecord = (record: RegisterRecord): Buffer => {
+  const out = new ByteWriter(128);
+  const origins = new OriginWriter();
+  out.u8(format);
+  out.u8(recordKinds[record.kind]);
+  switch (record.kind) {
+    case "promise":
+      out.string(record.key);
+      origins.ballot(out, record.promise);
+      break;
+    case "accept":
+      out.string(record.key);
+      origins.ballot(out, record.accepted);
+      origins.ballot(out, record.promise);
+      out.string(record.value);
+      break;
+    case "remove":
+      out.string(record.key);
+      origins.ballot(out, record.floor);
+      break;
+    case "floor":
+      origins.ballot(out, record.floor);
+      break;
+    case "epoch":
+      origins.ballot(out, record.epoch);
+      break;
+    case "admission":
+      out.u8(record.admitted ? 1 : 0);
+      origins.ballot(out, record.epoch);
+      origins.ballot(out, record.floor);
+      out.varint(record.highest);
+      break;
+  }
+  return out.take();
+};
+
+/** Throws DecodeFault for anything that is not exactly one record. */
+export const decodeRegisterRecord = (bytes: Uint8Array): RegisterRecord => {
+  const input = new ByteReader(bytes);
+  const record = readRecord(input, new OriginReader());
+  input.expectEnd();
+  return record;
+};
+
+const readRecord = (input: ByteReader, origins: OriginReader): RegisterRecord => {
+  const found = input.u8();
+  if (found !== format) throw new DecodeFault(`register record of format ${found}, this version reads ${format}`);
+  const kind = input.u8();
+  switch (kind) {
+    case recordKinds.promise:
+      return { kind: "promise", key: input.string(keyBytesMax), promise: readBallot(input, origins) };
+    case recordKinds.accept: {
+      const key = input.string(keyBytesMax);
+      const accepted = readBallot(input, origins);
+      return { kind: "accept", key, accepted, promise: readBallot(input, origins), value: readValue(input) };
+    }
+    case recordKinds.remove:
+      return { kind: "remove", key: input.string(keyBytesMax), floor: readBallot(input, origins) };
+    case recordKinds.floor:
+      return { kind: "floor", floor: readBallot(input, origins) };
+    case recordKinds.epoch:
+      return { kind: "epoch", epoch: readBallot(input, origins) };
+    case recordKinds.admission:
+      return {
+        kind: "admission",
+        admitted: readFlag(input),
+        epoch: origins.ballot(input),
+        floor: origins.ballot(input),
+        highest: input.varint(),
+      };
+    default:
+      throw new DecodeFault(`register record of kind ${kind}`);
+  }
+};

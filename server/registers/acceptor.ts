@@ -1,0 +1,343 @@
+/**
+ * The acceptor of CASPaxos: what this peer has promised and accepted, per key, and the only memory there is of it.
+ *
+ *   state per key: promise, accepted, value         an absent key is {promise: floor, accepted: none}
+ *   PREPARE b          b > max(promise, accepted)   -> promise = b
+ *   ACCEPT b, v, next  b >= promise, b > accepted   -> accepted = b, value = v, promise = max(b, next)
+ *   QUERY              tells accepted and value
+ *   REMOVE b           accepted = b, dead, promise <= b -> the key goes, floor = max(floor, b)
+ *
+ * Nothing is answered before all it rests on is on disk: an answer waits in `#held` until synced() covers its record. That
+ * holds for QUERY too, which writes nothing: an answer from memory may speak of what a power cut takes back.
+ *
+ * A disk is admitted once, when the cluster is born or by readmission. Before that it answers nothing at all: an acceptor
+ * that lost its promises and goes on answering lets two majorities meet in nobody. Messages of an earlier epoch are
+ * refused, so that what was begun with the lost disk cannot be finished with the new one.
+ */
+import { promisesOnlyMax, registerKeysPerPage } from "../../protocol/limits.ts";
+import type { RegisterRecord, RegisterRequest, RegisterResponse } from "../../protocol/register-messages.ts";
+import { peekRegisterValue } from "../../protocol/register-value.ts";
+import type { PeerName } from "../../protocol/words.ts";
+import { type Ballot, type BallotClock, highestBallot, isAbove, isSame, noBallot } from "./ballot.ts";
+import { invariant } from "./invariant.ts";
+
+interface Register {
+  promise: Ballot;
+  accepted: Ballot;
+  /** "" exactly when nothing was accepted. */
+  value: string;
+  /** The record its state is on disk with. */
+  record: number;
+}
+
+export interface Addressed<Message> {
+  readonly to: PeerName;
+  readonly message: Message;
+}
+
+interface HeldResponse extends Addressed<RegisterResponse> {
+  /** May leave once this record is on disk. */
+  readonly record: number;
+}
+
+/** What the acceptor tells the rest of this peer. */
+export interface AcceptorHooks {
+  append(record: RegisterRecord): number;
+  /** A register was accepted, or loaded at the start. */
+  held(key: string, value: string): void;
+  removed(key: string): void;
+  epochRaised(epoch: Ballot): void;
+}
+
+export class Acceptor {
+  readonly #clock: BallotClock;
+  readonly #hooks: AcceptorHooks;
+  readonly #registers = new Map<string, Register>();
+  #held: HeldResponse[] = [];
+  #released: Addressed<RegisterResponse>[] = [];
+  #synced = 0;
+  #promisesOnly = 0;
+  /** The record that the epoch and the floor are on disk with. */
+  #record = 0;
+  /** Sorted, for whoever lists. */
+  #listing: readonly string[] | undefined;
+  floor: Ballot = noBallot;
+  epoch: Ballot = noBallot;
+  admitted = false;
+  /** Messages that no sound peer sends: absurd counters, two values of one ballot. */
+  refusedAbsurd = 0;
+
+  constructor(clock: BallotClock, hooks: AcceptorHooks) {
+    this.#clock = clock;
+    this.#hooks = hooks;
+  }
+
+  get size(): number {
+    return this.#registers.size;
+  }
+
+  /** What lies here, without asking anybody: may be stale. For SCAN, TRACE and the checkpoint. */
+  *entries(): IterableIterator<readonly [string, Readonly<Register>]> {
+    yield* this.#registers;
+  }
+
+  look(key: string): Readonly<Register> | undefined {
+    return this.#registers.get(key);
+  }
+
+  // ---- recovery ---------------------------------------------------------------------------------------------------------
+
+  /** A record read back from disk. */
+  replay(record: RegisterRecord): void {
+    switch (record.kind) {
+      case "promise":
+        this.#setPromise(record.key, record.promise);
+        return;
+      case "accept":
+        this.#setAccepted(record.key, record.accepted, record.promise, record.value);
+        return;
+      case "remove":
+        this.#remove(record.key);
+        this.#raiseFloor(record.floor);
+        return;
+      case "floor":
+        this.#forgetPromises();
+        this.#raiseFloor(record.floor);
+        return;
+      case "epoch":
+        this.epoch = record.epoch;
+        return;
+      case "admission":
+        this.admitted = record.admitted;
+        this.epoch = highestBallot(this.epoch, record.epoch);
+        this.#clock.hear(record.highest);
+        this.#raiseFloor(record.floor);
+        return;
+    }
+  }
+
+  // ---- admission --------------------------------------------------------------------------------------------------------
+
+  /** From now on this disk's acceptor answers. `floor`, `highest`: what it must not fall behind. */
+  admit(from: { readonly epoch: Ballot; readonly floor: Ballot; readonly highest: number }): void {
+    invariant(!this.admitted, "a disk is admitted once");
+    invariant(this.#registers.size === 0, "a disk that is admitted holds no registers");
+    const record: RegisterRecord = { kind: "admission", admitted: true, ...from };
+    this.#record = this.#hooks.append(record);
+    this.replay(record);
+  }
+
+  /** This disk was rolled back: what it holds is worth nothing. */
+  expel(): void {
+    this.#registers.clear();
+    this.#promisesOnly = 0;
+    const record: RegisterRecord = {
+      kind: "admission",
+      admitted: false,
+      epoch: this.epoch,
+      floor: noBallot,
+      highest: 0,
+    };
+    this.#record = this.#hooks.append(record);
+    this.replay(record);
+  }
+
+  // ---- requests ---------------------------------------------------------------------------------------------------------
+
+  receive(from: PeerName, request: RegisterRequest): void {
+    if (!this.admitted) return;
+    if (isAbove(request.epoch, this.epoch)) this.#raiseEpoch(request.epoch);
+    const { asker, round } = request;
+    const envelope = { epoch: this.epoch, asker, round };
+    if (isAbove(this.epoch, request.epoch)) {
+      return this.#answer(from, { kind: "stale", ...envelope }, this.#record);
+    }
+    switch (request.kind) {
+      case "prepare":
+        return this.#onPrepare(from, request, envelope);
+      case "accept":
+        return this.#onAccept(from, request, envelope);
+      case "query": {
+        const register = this.#registers.get(request.key);
+        return this.#answer(from, { kind: "state", ...envelope, ...this.#told(register) }, this.#recordOf(register));
+      }
+      case "remove":
+        return this.#onRemove(request);
+      case "raise": {
+        const message = { kind: "raised", ...envelope, floor: this.floor, highest: this.#clock.highest } as const;
+        return this.#answer(from, message, this.#record);
+      }
+      case "list":
+        return this.#onList(from, request, envelope);
+    }
+  }
+
+  #onPrepare(from: PeerName, request: RegisterRequest & { kind: "prepare" }, envelope: Envelope): void {
+    const { key, ballot } = request;
+    const register = this.#registers.get(key);
+    const bound = this.#bound(register);
+    if (!isAbove(ballot, bound)) {
+      return this.#answer(from, { kind: "refused", ...envelope, above: bound }, this.#recordOf(register));
+    }
+    if (!this.#clock.believes(ballot.counter)) return this.#refuseAbsurd();
+    if (register === undefined && this.#promisesOnly >= promisesOnlyMax) {
+      this.#forgetPromises();
+      this.#record = this.#hooks.append({ kind: "floor", floor: this.floor });
+      if (!isAbove(ballot, this.floor)) {
+        return this.#answer(from, { kind: "refused", ...envelope, above: this.floor }, this.#record);
+      }
+    }
+    const promised = this.#setPromise(key, ballot);
+    promised.record = this.#hooks.append({ kind: "promise", key, promise: ballot });
+    this.#answer(from, { kind: "promised", ...envelope, ...this.#told(promised) }, promised.record);
+  }
+
+  #onAccept(from: PeerName, request: RegisterRequest & { kind: "accept" }, envelope: Envelope): void {
+    const { key, ballot, next, value } = request;
+    const register = this.#registers.get(key);
+    if (register !== undefined && isSame(register.accepted, ballot)) {
+      // The same request once more, or damage: a ballot stands for one value.
+      if (register.value !== value) return this.#refuseAbsurd();
+      const echo = isSame(register.promise, next) ? next : noBallot;
+      return this.#answer(from, { kind: "accepted", ...envelope, next: echo }, register.record);
+    }
+    const bound = this.#bound(register);
+    if (isAbove(bound, ballot)) {
+      return this.#answer(from, { kind: "refused", ...envelope, above: bound }, this.#recordOf(register));
+    }
+    if (!this.#clock.believes(Math.max(ballot.counter, next.counter))) return this.#refuseAbsurd();
+    // The promise rises with the accept: else a lower ballot could still be promised and accepted over this one.
+    const promise = highestBallot(ballot, next);
+    const accepted = this.#setAccepted(key, ballot, promise, value);
+    accepted.record = this.#hooks.append({ kind: "accept", key, accepted: ballot, promise, value });
+    this.#answer(from, { kind: "accepted", ...envelope, next }, accepted.record);
+  }
+
+  #onRemove(request: RegisterRequest & { kind: "remove" }): void {
+    const { key, ballot } = request;
+    const register = this.#registers.get(key);
+    if (register === undefined || !isSame(register.accepted, ballot) || isAbove(register.promise, ballot)) return;
+    if (peekRegisterValue(register.value).live) return;
+    this.#remove(key);
+    this.#raiseFloor(ballot);
+    this.#record = this.#hooks.append({ kind: "remove", key, floor: this.floor });
+  }
+
+  #onList(from: PeerName, request: RegisterRequest & { kind: "list" }, envelope: Envelope): void {
+    if (request.first || this.#listing === undefined) this.#listing = [...this.#registers.keys()].sort();
+    const listing = this.#listing;
+    let at = 0;
+    for (let end = listing.length; at < end; ) {
+      const middle = (at + end) >>> 1;
+      if (request.first || (listing[middle] as string) > request.after) end = middle;
+      else at = middle + 1;
+    }
+    const keys = listing.slice(at, at + registerKeysPerPage);
+    const more = at + keys.length < listing.length;
+    if (!more) this.#listing = undefined;
+    this.#answer(from, { kind: "listed", ...envelope, keys, more }, this.#record);
+  }
+
+  // ---- state ------------------------------------------------------------------------------------------------------------
+
+  /** No lower ballot is promised or accepted. */
+  #bound(register: Register | undefined): Ballot {
+    return register === undefined ? this.floor : highestBallot(register.promise, register.accepted);
+  }
+
+  #told(register: Register | undefined): { accepted: Ballot; value: string; floor: Ballot } {
+    if (register === undefined || register.accepted.counter === 0) {
+      return { accepted: noBallot, value: "", floor: this.floor };
+    }
+    return { accepted: register.accepted, value: register.value, floor: noBallot };
+  }
+
+  #recordOf(register: Register | undefined): number {
+    return register === undefined || register.accepted.counter === 0
+      ? Math.max(this.#record, register?.record ?? 0)
+      : register.record;
+  }
+
+  #setPromise(key: string, promise: Ballot): Register {
+    this.#clock.hear(promise.counter);
+    const register = this.#registers.get(key);
+    if (register !== undefined) {
+      register.promise = promise;
+      return register;
+    }
+    const made = { promise, accepted: noBallot, value: "", record: 0 };
+    this.#registers.set(key, made);
+    this.#promisesOnly++;
+    return made;
+  }
+
+  #setAccepted(key: string, accepted: Ballot, promise: Ballot, value: string): Register {
+    this.#clock.hear(promise.counter);
+    const register = this.#setPromise(key, promise);
+    if (register.accepted.counter === 0) this.#promisesOnly--;
+    register.accepted = accepted;
+    register.value = value;
+    this.#hooks.held(key, value);
+    return register;
+  }
+
+  #remove(key: string): void {
+    const register = this.#registers.get(key);
+    if (register === undefined) return;
+    if (register.accepted.counter === 0) this.#promisesOnly--;
+    this.#registers.delete(key);
+    this.#hooks.removed(key);
+  }
+
+  #raiseFloor(floor: Ballot): void {
+    this.#clock.hear(floor.counter);
+    this.floor = highestBallot(this.floor, floor);
+  }
+
+  /** A key that was only promised is an absent one, if the floor keeps the promise. */
+  #forgetPromises(): void {
+    for (const [key, register] of this.#registers) {
+      if (register.accepted.counter > 0) continue;
+      this.#raiseFloor(register.promise);
+      this.#registers.delete(key);
+    }
+    this.#promisesOnly = 0;
+  }
+
+  #raiseEpoch(epoch: Ballot): void {
+    this.epoch = epoch;
+    this.#record = this.#hooks.append({ kind: "epoch", epoch });
+    this.#hooks.epochRaised(epoch);
+  }
+
+  #refuseAbsurd(): void {
+    this.refusedAbsurd++;
+  }
+
+  // ---- answers ----------------------------------------------------------------------------------------------------------
+
+  #answer(to: PeerName, message: RegisterResponse, record: number): void {
+    if (record <= this.#synced) this.#released.push({ to, message });
+    else this.#held.push({ to, message, record });
+  }
+
+  /** Every record up to this one is on disk. */
+  synced(record: number): void {
+    this.#synced = record;
+    const waiting: HeldResponse[] = [];
+    for (const held of this.#held) (held.record <= record ? this.#released : waiting).push(held as HeldResponse);
+    this.#held = waiting;
+  }
+
+  takeReleased(): readonly Addressed<RegisterResponse>[] {
+    const released = this.#released;
+    this.#released = [];
+    return released;
+  }
+
+  get hasReleased(): boolean {
+    return this.#released.length > 0;
+  }
+}
+
+type Envelope = Pick<RegisterRequest, "epoch" | "asker" | "round">;

@@ -1,0 +1,487 @@
+/**
+ * The proposer of CASPaxos: makes the operations of this peer's clients happen, one round per key at a time.
+ *
+ *   only reads wait      QUERY all; a quorum that holds one ballot answers them, else a full round
+ *   a promise is cached  ACCEPT, one round trip
+ *   otherwise            PREPARE, then ACCEPT
+ *
+ * The rules, by their numbers in docs/STRONG.md:
+ * B1 every attempt has a new ballot. B2 answers count per round and acceptor. B3 the promise that came with an accept is
+ * used once, only if a quorum echoed it, and never after any doubt. B4 operations are evaluated afresh per attempt. B5 what
+ * waits when a round begins its accept joins it. B6 full-jitter back-off. B7 a refusal tells what to go above.
+ * R1 without an accept only that is answered which a consistent quorum shows, to operations that waited before it was
+ * asked and were in no accept before. O1 an operation that was in an accept is never called undone at its deadline.
+ */
+import { operationsPerRoundMax, operationsWaitingBytesMax, operationsWaitingMax } from "../../protocol/limits.ts";
+import type { RegisterRequest, RegisterResponse } from "../../protocol/register-messages.ts";
+import { encodeRegisterValue } from "../../protocol/register-value.ts";
+import type { OriginId, PeerName } from "../../protocol/words.ts";
+import { type Ballot, type BallotClock, isAbove, isSame, noBallot } from "./ballot.ts";
+import { type Evaluation, evaluate, isOnlyRead, type Outcome, type WaitingOperation } from "./evaluate.ts";
+import { invariant } from "./invariant.ts";
+import type { LeaseWatch } from "./leases.ts";
+import type { Operation } from "./operations.ts";
+import { isLive, type RegisterValue } from "./register-value.ts";
+import { Round, type SweepJob } from "./round.ts";
+
+/** A round without an end after so long is given up: its messages are lost. More: slower after a loss. */
+const roundMsMax = 400;
+/** A read that has a quorum's answers, but not one ballot, waits so long for the others before it makes a full round. */
+const disagreementMs = 20;
+/** A promise older than this is dropped: whoever else writes would be refused for its sake. */
+const promiseMsMax = 1000;
+const backOffMsMin = 2;
+const backOffMsMax = 500;
+
+/** A promise that came with an accept, and the value it stands on. */
+interface CachedPromise {
+  readonly ballot: Ballot;
+  readonly value: RegisterValue;
+  readonly sinceMs: number;
+}
+
+interface KeyState {
+  readonly key: string;
+  waiting: WaitingOperation[];
+  round: Round | undefined;
+  promise: CachedPromise | undefined;
+  sweep: SweepJob | undefined;
+  /** A read found no consistent quorum, or a lease that is over: only a full round answers. */
+  needsRound: boolean;
+  tries: number;
+  retryAtMs: number;
+}
+
+export interface ProposerOptions {
+  readonly origin: OriginId;
+  /** All peers of the cluster, this one too. */
+  readonly peers: readonly PeerName[];
+  readonly clock: BallotClock;
+  readonly leases: LeaseWatch;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly epoch: Ballot;
+  readonly send: (to: PeerName, request: RegisterRequest) => void;
+  readonly finish: (id: number, outcome: Outcome) => void;
+}
+
+export interface GivenOperation {
+  readonly id: number;
+  readonly key: string;
+  readonly operation: Operation;
+  readonly operationId?: string | undefined;
+  readonly deadlineMs: number;
+  readonly bytes?: number;
+  /** Instead of finish(): for this peer's own operations. */
+  readonly onAnswer?: (outcome: Outcome) => void;
+}
+
+export class Proposer {
+  readonly #options: ProposerOptions;
+  readonly #quorum: number;
+  readonly #keys = new Map<string, KeyState>();
+  readonly #rounds = new Map<number, KeyState>();
+  #roundNumber = 0;
+  #arrivals = 0;
+  #waitingBytes = 0;
+  /** Smoothed time of a round trip: what back-off starts from. */
+  #roundTripMs = backOffMsMin;
+  nowMs = 0;
+  waitingCount = 0;
+  sweeps = 0;
+  epoch: Ballot;
+  /** No later than the next moment at which tick() has something to do. */
+  wakeMs = Number.POSITIVE_INFINITY;
+  readonly counts: Record<string, number> = {};
+
+  constructor(options: ProposerOptions) {
+    this.#options = options;
+    this.#quorum = Math.floor(options.peers.length / 2) + 1;
+    this.epoch = options.epoch;
+  }
+
+  nextRound(): number {
+    return ++this.#roundNumber;
+  }
+
+  get pendingRounds(): number {
+    return this.#rounds.size;
+  }
+
+  // ---- what comes in ------------------------------------------------------------------------------------------------------
+
+  operate(given: GivenOperation): void {
+    const bytes = given.bytes ?? 0;
+    if (this.waitingCount >= operationsWaitingMax || this.#waitingBytes + bytes > operationsWaitingBytesMax) {
+      if (given.onAnswer !== undefined) given.onAnswer({ kind: "busy" });
+      else this.#options.finish(given.id, { kind: "busy" });
+      return;
+    }
+    const state = this.#stateOf(given.key);
+    state.waiting.push({
+      id: given.id,
+      operation: given.operation,
+      operationId: given.operationId,
+      deadlineMs: given.deadlineMs,
+      bytes,
+      arrival: ++this.#arrivals,
+      attempts: [],
+      onAnswer: given.onAnswer,
+      answered: false,
+    });
+    this.waitingCount++;
+    this.#waitingBytes += bytes;
+    this.#wakeBy(given.deadlineMs);
+    this.#begin(state);
+  }
+
+  /** False when this key is being swept already. */
+  sweep(key: string, job: SweepJob): boolean {
+    const state = this.#stateOf(key);
+    if (state.sweep !== undefined || state.round?.sweep !== undefined) return false;
+    state.sweep = job;
+    this.sweeps++;
+    this.#begin(state);
+    return true;
+  }
+
+  onResponse(from: PeerName, response: RegisterResponse): void {
+    if (response.asker !== this.#options.origin) return;
+    const state = this.#rounds.get(response.round);
+    const round = state?.round;
+    if (state === undefined || round === undefined) return;
+    if (response.kind === "stale") {
+      this.raiseEpoch(response.epoch);
+      if (isAbove(response.epoch, round.epoch)) this.#giveUp(state, "now");
+      return;
+    }
+    if (!isSame(response.epoch, round.epoch) || !round.count(from, response)) return;
+    this.#hear(response);
+    switch (round.phase) {
+      case "query":
+        return this.#onQueried(state, round);
+      case "prepare":
+        return this.#onPrepared(state, round);
+      case "accept":
+        return this.#onAccepted(state, round);
+    }
+  }
+
+  /** The next ballot is above whatever an acceptor tells of. */
+  #hear(response: RegisterResponse): void {
+    const { clock } = this.#options;
+    const told: Ballot[] = [];
+    if (response.kind === "refused") told.push(response.above);
+    if (response.kind === "promised" || response.kind === "state") told.push(response.accepted, response.floor);
+    for (const { counter } of told) if (clock.believes(counter)) clock.hear(counter);
+  }
+
+  /** The membership has changed: nothing of the epoch before may be built upon. */
+  raiseEpoch(epoch: Ballot): void {
+    if (!isAbove(epoch, this.epoch)) return;
+    this.epoch = epoch;
+    for (const state of this.#keys.values()) state.promise = undefined;
+  }
+
+  tick(): void {
+    const { nowMs } = this;
+    this.wakeMs = Number.POSITIVE_INFINITY;
+    for (const state of this.#keys.values()) {
+      for (const waiting of state.waiting) if (waiting.deadlineMs <= nowMs) this.#onDeadline(waiting);
+      this.#dropAnswered(state);
+      if (state.round !== undefined && state.round.deadlineMs <= nowMs) {
+        this.#count(`timeout ${state.round.phase}`);
+        this.#giveUp(state, state.round.phase === "query" ? "now" : "later");
+      } else this.#begin(state);
+      if (state.promise !== undefined && nowMs - state.promise.sinceMs > promiseMsMax) state.promise = undefined;
+      this.#wakeFor(state);
+      this.#forgetIdle(state);
+    }
+  }
+
+  // ---- rounds -------------------------------------------------------------------------------------------------------------
+
+  #begin(state: KeyState): void {
+    if (state.round !== undefined) return;
+    if (state.sweep !== undefined) {
+      state.promise = undefined;
+      return this.#prepare(state);
+    }
+    if (state.waiting.length === 0) return;
+    if (this.nowMs < state.retryAtMs) return this.#wakeBy(state.retryAtMs);
+    if (!state.needsRound && state.waiting.every(isOnlyRead)) return this.#query(state);
+    const { promise } = state;
+    state.promise = undefined;
+    if (promise === undefined || this.nowMs - promise.sinceMs > promiseMsMax) return this.#prepare(state);
+    this.#count("cachedPromises");
+    this.#accept(state, promise.ballot, this.#evaluate(state, promise.value, promise.ballot));
+  }
+
+  #query(state: KeyState): void {
+    const round = this.#open(state, "query", {});
+    const { key } = state;
+    this.#broadcast({ kind: "query", ...this.#envelope(round), key });
+  }
+
+  #prepare(state: KeyState): void {
+    const ballot = this.#options.clock.next(this.#options.origin);
+    const { sweep } = state;
+    state.sweep = undefined;
+    const round = this.#open(state, "prepare", { ballot, sweep });
+    this.#broadcast({ kind: "prepare", ...this.#envelope(round), key: state.key, ballot });
+  }
+
+  #accept(state: KeyState, ballot: Ballot, evaluation: Evaluation): void {
+    for (const [index, waiting] of evaluation.operations.entries()) {
+      const answer = evaluation.answers[index];
+      if (evaluation.effective[index] === true && answer !== undefined && answer !== "unknown") {
+        waiting.attempts.push({ ...answer, ballot });
+      }
+    }
+    const next = this.#options.clock.next(this.#options.origin);
+    const round = this.#open(state, "accept", { ballot, evaluation, next });
+    const value = encodeRegisterValue(evaluation.value);
+    this.#broadcast({ kind: "accept", ...this.#envelope(round), key: state.key, ballot, next, value });
+  }
+
+  #onQueried(state: KeyState, round: Round): void {
+    const agreed = round.agreed(this.#quorum);
+    if (agreed === undefined) {
+      if (round.answers.size === this.#options.peers.length) return this.#giveUp(state, "now");
+      if (round.answers.size >= this.#quorum) {
+        round.deadlineMs = Math.min(round.deadlineMs, this.nowMs + disagreementMs);
+        this.#wakeBy(round.deadlineMs);
+      }
+      return;
+    }
+    const value = this.#read(state, round, agreed);
+    if (value.lease !== undefined && this.#options.leases.isOver(state.key, value.lease, this.nowMs)) {
+      return this.#giveUp(state, "now");
+    }
+    this.#count("oneRoundReads");
+    this.#close(state, round);
+    this.#answer(state, this.#evaluate(state, value, noBallot, round.joined));
+    this.#begin(state);
+  }
+
+  #onPrepared(state: KeyState, round: Round): void {
+    if (round.refused > this.#options.peers.length - this.#needed(round)) return this.#giveUp(state, "later");
+    if (round.agreedTo < this.#needed(round)) return;
+    if (!round.isAboveByCounter) return this.#giveUp(state, "now");
+    const highest = round.highest();
+    const value = this.#read(state, round, highest);
+    if (round.sweep !== undefined) return this.#sweepPrepared(state, round, round.sweep, highest.value, value);
+    const evaluation = this.#evaluate(state, value, round.ballot);
+    const wasInAccept = evaluation.operations.some(({ attempts }) => attempts.length > 0);
+    if (!evaluation.changed && !wasInAccept && round.agreed(this.#quorum) !== undefined) {
+      this.#count("answeredByPrepare");
+      this.#close(state, round);
+      // Who came later may be owed a newer value than the one that was read.
+      this.#answer(state, this.#evaluate(state, value, round.ballot, round.joined));
+      return this.#begin(state);
+    }
+    if (!evaluation.changed) this.#count("writtenBack");
+    this.#close(state, round);
+    this.#accept(state, round.ballot, evaluation);
+  }
+
+  #onAccepted(state: KeyState, round: Round): void {
+    const needed = this.#needed(round);
+    if (round.refused > this.#options.peers.length - needed) return this.#giveUp(state, "later");
+    if (round.agreedTo < needed) return;
+    if (round.sweep !== undefined) return this.#sweepAccepted(state, round);
+    const { evaluation } = round;
+    invariant(evaluation !== undefined, "an accept carries what it is for");
+    this.#count("accepts");
+    this.#close(state, round);
+    this.#options.leases.see(state.key, evaluation.value.lease, this.nowMs);
+    if (round.echoes() >= this.#quorum && isSame(round.epoch, this.epoch)) {
+      state.promise = { ballot: round.next, value: evaluation.value, sinceMs: this.nowMs };
+    }
+    this.#answer(state, evaluation);
+    this.#begin(state);
+  }
+
+  // ---- sweeping: server/registers/sweep.ts says when ----------------------------------------------------------------------
+
+  /** The dead register must be held by every acceptor before any forgets it. */
+  #sweepPrepared(state: KeyState, round: Round, sweep: SweepJob, text: string, value: RegisterValue): void {
+    this.#close(state, round);
+    const isTheOne = !isLive(value) && value.version === sweep.version && value.fences.length === 0 && text !== "";
+    if (!isTheOne) return this.#endSweep(state);
+    const accept = this.#open(state, "accept", { ballot: round.ballot, sweep });
+    const { key } = state;
+    this.#broadcast({
+      kind: "accept",
+      ...this.#envelope(accept),
+      key,
+      ballot: round.ballot,
+      next: noBallot,
+      value: text,
+    });
+  }
+
+  #sweepAccepted(state: KeyState, round: Round): void {
+    this.#count("sweeps");
+    this.#close(state, round);
+    this.#broadcast({ kind: "remove", ...this.#envelope(round), key: state.key, ballot: round.ballot });
+    this.#endSweep(state);
+  }
+
+  #endSweep(state: KeyState): void {
+    this.sweeps--;
+    this.#begin(state);
+    this.#forgetIdle(state);
+  }
+
+  // ---- helpers ------------------------------------------------------------------------------------------------------------
+
+  #needed(round: Round): number {
+    return round.sweep === undefined ? this.#quorum : this.#options.peers.length;
+  }
+
+  #open(state: KeyState, phase: Round["phase"], given: Partial<ConstructorParameters<typeof Round>[2]>): Round {
+    invariant(state.round === undefined, "a key has one round in flight");
+    const round = new Round(this.nextRound(), phase, {
+      ...given,
+      epoch: this.epoch,
+      startedMs: this.nowMs,
+      deadlineMs: this.nowMs + roundMsMax,
+      joined: this.#arrivals,
+    });
+    state.round = round;
+    this.#rounds.set(round.number, state);
+    this.#wakeBy(round.deadlineMs);
+    return round;
+  }
+
+  /** The round came to its end. */
+  #close(state: KeyState, round: Round): void {
+    const tookMs = this.nowMs - round.startedMs;
+    this.#roundTripMs += (tookMs - this.#roundTripMs) / 8;
+    this.#drop(state, round);
+  }
+
+  #drop(state: KeyState, round: Round): void {
+    this.#rounds.delete(round.number);
+    state.round = undefined;
+  }
+
+  /** The round failed, or nobody can say. What it promised and cached is worth nothing any more. */
+  #giveUp(state: KeyState, when: "now" | "later"): void {
+    const { round } = state;
+    invariant(round !== undefined, "a round that is given up was in flight");
+    this.#drop(state, round);
+    state.promise = undefined;
+    if (round.sweep !== undefined) return this.#endSweep(state);
+    state.needsRound = true;
+    if (when === "later") {
+      this.#count("backOffs");
+      const base = Math.max(backOffMsMin, this.#roundTripMs) * 2 ** Math.min(state.tries++, 20);
+      state.retryAtMs = this.nowMs + this.#options.random() * Math.min(backOffMsMax, base);
+    }
+    this.#begin(state);
+  }
+
+  #read(state: KeyState, round: Round, answer: Parameters<Round["read"]>[0]): RegisterValue {
+    const value = round.read(answer);
+    this.#options.leases.see(state.key, value.lease, this.nowMs);
+    return value;
+  }
+
+  #evaluate(state: KeyState, value: RegisterValue, ballot: Ballot, arrivedBy = this.#arrivals): Evaluation {
+    const { leases } = this.#options;
+    // Past its deadline an operation is not begun, also where nobody has told its client yet: a peer that stood still would
+    // do what others were asked to do in its place long ago.
+    const isDue = ({ arrival, deadlineMs }: WaitingOperation): boolean =>
+      arrival <= arrivedBy && deadlineMs > this.nowMs;
+    const operations = state.waiting.filter(isDue).slice(0, operationsPerRoundMax);
+    const evaluation = evaluate(value, operations, { key: state.key, ballot, leases, nowMs: this.nowMs });
+    if (evaluation.endedLease) this.#count("leasesEnded");
+    if (evaluation.alreadyHappened > 0) this.#count("alreadyHappened");
+    return evaluation;
+  }
+
+  #answer(state: KeyState, { operations, answers }: Evaluation): void {
+    state.tries = 0;
+    state.needsRound = false;
+    for (const [index, waiting] of operations.entries()) {
+      const answer = answers[index];
+      if (answer !== undefined) {
+        this.#finish(waiting, answer === "unknown" ? { kind: "unknown" } : { kind: "done", ...answer });
+      }
+    }
+    this.#dropAnswered(state);
+  }
+
+  #onDeadline(waiting: WaitingOperation): void {
+    this.#finish(waiting, { kind: waiting.attempts.length > 0 ? "unknown" : "no-quorum" });
+  }
+
+  #finish(waiting: WaitingOperation, outcome: Outcome): void {
+    if (waiting.answered) return;
+    waiting.answered = true;
+    this.waitingCount--;
+    this.#waitingBytes -= waiting.bytes;
+    if (waiting.onAnswer !== undefined) waiting.onAnswer(outcome);
+    else this.#options.finish(waiting.id, outcome);
+  }
+
+  #dropAnswered(state: KeyState): void {
+    if (state.waiting.some(({ answered }) => answered)) {
+      state.waiting = state.waiting.filter(({ answered }) => !answered);
+    }
+  }
+
+  #envelope(round: Round): Pick<RegisterRequest, "epoch" | "asker" | "round"> {
+    return { epoch: round.epoch, asker: this.#options.origin, round: round.number };
+  }
+
+  /** To all acceptors, also those that did not promise: an accept raises their promise too. */
+  #broadcast(request: RegisterRequest): void {
+    for (const peer of this.#options.peers) this.#options.send(peer, request);
+  }
+
+  #stateOf(key: string): KeyState {
+    const known = this.#keys.get(key);
+    if (known !== undefined) return known;
+    const state: KeyState = {
+      key,
+      waiting: [],
+      round: undefined,
+      promise: undefined,
+      sweep: undefined,
+      needsRound: false,
+      tries: 0,
+      retryAtMs: 0,
+    };
+    this.#keys.set(key, state);
+    return state;
+  }
+
+  #forgetIdle(state: KeyState): void {
+    if (
+      state.round === undefined &&
+      state.sweep === undefined &&
+      state.promise === undefined &&
+      state.waiting.length === 0
+    ) {
+      this.#keys.delete(state.key);
+    }
+  }
+
+  #wakeBy(ms: number): void {
+    if (ms < this.wakeMs) this.wakeMs = ms;
+  }
+
+  #wakeFor(state: KeyState): void {
+    if (state.round !== undefined) this.#wakeBy(state.round.deadlineMs);
+    else if (state.waiting.length > 0) this.#wakeBy(Math.max(state.retryAtMs, this.nowMs));
+    if (state.promise !== undefined) this.#wakeBy(state.promise.sinceMs + promiseMsMax + 1);
+    for (const { deadlineMs } of state.waiting) this.#wakeBy(deadlineMs);
+  }
+
+  #count(name: string): void {
+    this.counts[name] = (this.counts[name] ?? 0) + 1;
+  }
+}

@@ -1,0 +1,347 @@
+/**
+ * The strong keys of one peer: acceptor, proposer and their background work as one state machine.
+ *
+ * Synchronous calls put facts in (operations, messages, time, finished syncs); ready() hands out what there is to do.
+ * Nothing in here waits, reads a clock or draws randomness. The shell's contract:
+ *
+ * 1. restore() every stored record in order, then start(): a new run, hence a new origin;
+ * 2. setTime() before each batch of calls, with a monotonic clock. No other clock is ever needed, nor would do;
+ * 3. take ready(): append its records in order, sync, then synced(their number). Messages and results may go at once: what
+ *    must not leave before the sync is still held here;
+ * 4. tick() no later than `wakeMs`.
+ *
+ * A failed append or sync ends the process: nothing may be answered after it.
+ */
+import { registerMessageBytes, sweepsAtOnceMax } from "../../protocol/limits.ts";
+import {
+  decodeRegisterMessages,
+  decodeRegisterRecord,
+  encodeRegisterMessages,
+  encodeRegisterRecord,
+  isRequest,
+  type RegisterMessage,
+  type RegisterRecord,
+  type RegisterRequest,
+  type RegisterResponse,
+} from "../../protocol/register-messages.ts";
+import { peekRegisterValue } from "../../protocol/register-value.ts";
+import type { OriginId, PeerName } from "../../protocol/words.ts";
+import { Acceptor } from "./acceptor.ts";
+import { type Ballot, BallotClock, noBallot } from "./ballot.ts";
+import type { Outcome } from "./evaluate.ts";
+import { rankOf } from "./homes.ts";
+import { invariant } from "./invariant.ts";
+import { LeaseWatch } from "./leases.ts";
+import { type GivenOperation, Proposer } from "./proposer.ts";
+import { Readmission } from "./readmission.ts";
+import { Sweeper } from "./sweep.ts";
+
+export interface RegistersOptions {
+  readonly name: PeerName;
+  /** All peers of the cluster, this one too. The same list at all of them, for good. */
+  readonly peers: readonly PeerName[];
+  /** In [0, 1): for back-off alone. */
+  readonly random: () => number;
+  /**
+   * How long a deleted key still knows its operation ids. More: retries are safe for longer; less: memory is free sooner.
+   */
+  readonly deadKeptMs: number;
+}
+
+export interface RegistersReady {
+  /** To be appended in order, then synced. */
+  readonly append: readonly Uint8Array[];
+  /** What synced() is to be called with once these, and all before, are on disk. */
+  readonly appendedThrough: number;
+  readonly send: readonly { readonly to: PeerName; readonly bytes: Uint8Array }[];
+  readonly results: readonly { readonly id: number; readonly outcome: Outcome }[];
+}
+
+/** How often this peer looks for leases that are over and keys to purge. */
+const choresMs = 250;
+/** A lease that is over is ended by the key's home peer; by each other one so much later. */
+const laterPerRankMs = 1000;
+const leaseEndMsMax = 2000;
+
+export class Registers {
+  readonly #options: RegistersOptions;
+  readonly #clock = new BallotClock();
+  readonly #leases = new LeaseWatch();
+  readonly #sweeper: Sweeper;
+  readonly acceptor: Acceptor;
+  #proposer: Proposer | undefined;
+  #readmission: Readmission | undefined;
+  #append: Uint8Array[] = [];
+  #appended = 0;
+  #isReplaying = true;
+  readonly #outbox = new Map<PeerName, RegisterMessage[]>();
+  /** What this peer's proposer asks of its own acceptor. */
+  #toSelf: RegisterRequest[] = [];
+  #results: { id: number; outcome: Outcome }[] = [];
+  #nowMs = 0;
+  #choresAtMs = 0;
+  /** Leases being ended. */
+  readonly #ending = new Set<string>();
+
+  constructor(options: RegistersOptions) {
+    invariant(options.peers.includes(options.name), "this peer is one of the peers");
+    this.#options = options;
+    this.#sweeper = new Sweeper(options.name, options.peers, options.deadKeptMs);
+    this.acceptor = new Acceptor(this.#clock, {
+      append: (record) => this.#appendRecord(record),
+      held: (key, value) => this.#onHeld(key, value),
+      removed: (key) => this.#sweeper.removed(key),
+      epochRaised: (epoch) => this.#onEpoch(epoch),
+    });
+  }
+
+  // ---- start ------------------------------------------------------------------------------------------------------------
+
+  /** One stored record, in the order they were appended. Throws DecodeFault for damage. */
+  restore(bytes: Uint8Array): void {
+    this.acceptor.replay(decodeRegisterRecord(bytes));
+  }
+
+  /** Everything stored was restored, all of it is on disk. `origin`: this run, never used before. */
+  start(origin: OriginId, nowMs: number): void {
+    this.#isReplaying = false;
+    this.#nowMs = nowMs;
+    this.#proposer = new Proposer({
+      origin,
+      peers: this.#options.peers,
+      clock: this.#clock,
+      leases: this.#leases,
+      random: this.#options.random,
+      epoch: this.acceptor.epoch,
+      send: (to, request) => this.#send(to, request),
+      finish: (id, outcome) => this.#results.push({ id, outcome }),
+    });
+    this.#proposer.nowMs = nowMs;
+    // No lease is known for longer than this run.
+    for (const [key, { value }] of this.acceptor.entries()) if (value !== "") this.#onHeld(key, value);
+  }
+
+  get #running(): Proposer {
+    invariant(this.#proposer !== undefined, "start() was called");
+    return this.#proposer;
+  }
+
+  /** The cluster is being born and no peer of it has ever held a register. */
+  admitNew(): void {
+    this.acceptor.admit({ epoch: noBallot, floor: noBallot, highest: 0 });
+  }
+
+  /** This disk was rolled back. What it holds is dropped; only readmission makes it answer again. */
+  expel(): void {
+    this.acceptor.expel();
+  }
+
+  /** An operator says that this peer's registers are lost and that it may come back. */
+  readmit(origin: OriginId): void {
+    invariant(!this.acceptor.admitted, "only a peer that answers nothing is readmitted");
+    const { name, peers } = this.#options;
+    const proposer = this.#running;
+    this.#readmission = new Readmission(
+      {
+        origin,
+        peers: peers.filter((peer) => peer !== name),
+        quorum: Math.floor(peers.length / 2) + 1,
+        nextRound: () => proposer.nextRound(),
+        random: this.#options.random,
+        send: (to, request) => this.#send(to, request),
+        enter: (epoch) => proposer.raiseEpoch(epoch),
+        read: (key, deadlineMs, onAnswer) =>
+          proposer.operate({ id: 0, key, operation: { kind: "get" }, deadlineMs, onAnswer }),
+        admit: (from) => this.acceptor.admit(from),
+      },
+      proposer.epoch,
+      this.#nowMs,
+    );
+  }
+
+  // ---- what comes in ----------------------------------------------------------------------------------------------------
+
+  setTime(nowMs: number): void {
+    this.#nowMs = nowMs;
+    if (this.#proposer !== undefined) this.#proposer.nowMs = nowMs;
+  }
+
+  operate(given: GivenOperation): void {
+    this.#running.operate(given);
+  }
+
+  /** Throws DecodeFault for messages that are not well formed: close that link. */
+  receive(from: PeerName, bytes: Uint8Array): void {
+    if (!this.#options.peers.includes(from)) return;
+    for (const message of decodeRegisterMessages(bytes)) {
+      if (isRequest(message)) this.acceptor.receive(from, message);
+      else this.#onResponse(from, message);
+    }
+  }
+
+  #onResponse(from: PeerName, response: RegisterResponse): void {
+    const proposer = this.#running;
+    const before = proposer.epoch;
+    this.#readmission?.onResponse(from, response);
+    proposer.onResponse(from, response);
+    if (proposer.epoch !== before) this.#readmission?.epochRaised(proposer.epoch);
+  }
+
+  /** Records up to this number are on disk. */
+  synced(record: number): void {
+    invariant(record <= this.#appended, "only what was appended is on disk");
+    this.acceptor.synced(record);
+  }
+
+  tick(): void {
+    const proposer = this.#running;
+    proposer.tick();
+    this.#readmission?.tick(this.#nowMs);
+    if (this.#nowMs < this.#choresAtMs) return;
+    this.#choresAtMs = this.#nowMs + choresMs;
+    const { name, peers } = this.#options;
+    const free = sweepsAtOnceMax - this.#ending.size;
+    const over = this.#leases.over(this.#nowMs, free, (key) => rankOf(key, name, peers) * laterPerRankMs);
+    for (const key of over) this.#endLease(key);
+    const places = sweepsAtOnceMax - proposer.sweeps;
+    for (const [key, job] of this.#sweeper.due(this.#nowMs, places)) proposer.sweep(key, job);
+  }
+
+  /** A read is all it takes: it finds the lease over and makes the round that ends it. */
+  #endLease(key: string): void {
+    if (this.#ending.has(key)) return;
+    this.#ending.add(key);
+    const onAnswer = (): void => {
+      this.#ending.delete(key);
+    };
+    this.#running.operate({
+      id: 0,
+      key,
+      operation: { kind: "exists" },
+      deadlineMs: this.#nowMs + leaseEndMsMax,
+      onAnswer,
+    });
+  }
+
+  // ---- what there is to do ----------------------------------------------------------------------------------------------
+
+  /** No later than this on the clock of setTime(), tick() has something to do. */
+  get wakeMs(): number {
+    const readmission = this.#readmission?.wakeMs ?? Number.POSITIVE_INFINITY;
+    return Math.min(this.#running.wakeMs, readmission, this.#choresAtMs);
+  }
+
+  get hasWork(): boolean {
+    return (
+      this.#append.length > 0 ||
+      this.#outbox.size > 0 ||
+      this.#results.length > 0 ||
+      this.#toSelf.length > 0 ||
+      this.acceptor.hasReleased
+    );
+  }
+
+  ready(): RegistersReady {
+    this.#pump();
+    const send: { to: PeerName; bytes: Uint8Array }[] = [];
+    for (const [to, messages] of this.#outbox) {
+      for (const batch of batches(messages)) send.push({ to, bytes: encodeRegisterMessages(batch) });
+    }
+    this.#outbox.clear();
+    const ready = { append: this.#append, appendedThrough: this.#appended, send, results: this.#results };
+    this.#append = [];
+    this.#results = [];
+    return ready;
+  }
+
+  /** What this peer says to itself is heard at once. */
+  #pump(): void {
+    while (this.#toSelf.length > 0 || this.acceptor.hasReleased) {
+      const requests = this.#toSelf;
+      this.#toSelf = [];
+      for (const request of requests) this.acceptor.receive(this.#options.name, request);
+      for (const { to, message } of this.acceptor.takeReleased()) {
+        if (to === this.#options.name) this.#onResponse(to, message);
+        else this.#post(to, message);
+      }
+    }
+  }
+
+  #send(to: PeerName, request: RegisterRequest): void {
+    if (to === this.#options.name) this.#toSelf.push(request);
+    else this.#post(to, request);
+  }
+
+  #post(to: PeerName, message: RegisterMessage): void {
+    const waiting = this.#outbox.get(to);
+    if (waiting === undefined) this.#outbox.set(to, [message]);
+    else waiting.push(message);
+  }
+
+  // ---- what the acceptor tells --------------------------------------------------------------------------------------------
+
+  #appendRecord(record: RegisterRecord): number {
+    this.#append.push(encodeRegisterRecord(record));
+    return ++this.#appended;
+  }
+
+  #onHeld(key: string, value: string): void {
+    if (this.#isReplaying) return;
+    this.#leases.see(key, peekRegisterValue(value).lease, this.#nowMs);
+    this.#sweeper.held(key, value, this.#nowMs);
+  }
+
+  #onEpoch(epoch: Ballot): void {
+    this.#proposer?.raiseEpoch(epoch);
+    this.#readmission?.epochRaised(epoch);
+  }
+
+  // ---- for status and tests -----------------------------------------------------------------------------------------------
+
+  get status(): {
+    readonly admitted: boolean;
+    readonly registers: number;
+    readonly dead: number;
+    readonly leases: number;
+    readonly waiting: number;
+    readonly pendingRounds: number;
+    readonly readmission: Readmission["progress"] | undefined;
+  } {
+    return {
+      admitted: this.acceptor.admitted,
+      registers: this.acceptor.size,
+      dead: this.#sweeper.size,
+      leases: this.#leases.size,
+      waiting: this.#proposer?.waitingCount ?? 0,
+      pendingRounds: this.#proposer?.pendingRounds ?? 0,
+      readmission: this.#readmission?.finished === false ? this.#readmission.progress : undefined,
+    };
+  }
+
+  get counts(): Readonly<Record<string, number>> {
+    return this.#proposer?.counts ?? {};
+  }
+}
+
+const messageBytes = (message: RegisterMessage): number => {
+  if (message.kind === "accept" || message.kind === "promised" || message.kind === "state")
+    return 64 + message.value.length;
+  return 64;
+};
+
+/** In order, in groups of about `registerMessageBytes`. */
+function* batches(messages: readonly RegisterMessage[]): IterableIterator<RegisterMessage[]> {
+  let batch: RegisterMessage[] = [];
+  let bytes = 0;
+  for (const message of messages) {
+    const size = messageBytes(message);
+    if (batch.length > 0 && bytes + size > registerMessageBytes) {
+      yield batch;
+      batch = [];
+      bytes = 0;
+    }
+    batch.push(message);
+    bytes += size;
+  }
+  if (batch.length > 0) yield batch;
+}

@@ -1,0 +1,124 @@
+/**
+ * One round of one key: a request to all acceptors, and the answers counted.
+ *
+ * Answers are counted per round and acceptor: a late or repeated one must not make two promises of one, which decides two
+ * values (luohaha/MyPaxos #18).
+ */
+import type { RegisterResponse } from "../../protocol/register-messages.ts";
+import { decodeRegisterValue } from "../../protocol/register-value.ts";
+import type { PeerName } from "../../protocol/words.ts";
+import { type Ballot, highestBallot, isAbove, isSame, noBallot } from "./ballot.ts";
+import type { Evaluation } from "./evaluate.ts";
+import { absentRegister, type RegisterValue } from "./register-value.ts";
+
+/** A dead register that is to be purged: only if it still is the very one. */
+export interface SweepJob {
+  readonly version: number;
+}
+
+export type HeldResponse = Extract<RegisterResponse, { kind: "promised" | "state" }>;
+
+export class Round {
+  readonly number: number;
+  readonly phase: "query" | "prepare" | "accept";
+  readonly ballot: Ballot;
+  readonly epoch: Ballot;
+  readonly startedMs: number;
+  readonly sweep: SweepJob | undefined;
+  /** Operations up to this arrival waited when the round began. */
+  readonly joined: number;
+  deadlineMs: number;
+  readonly answers = new Map<PeerName, RegisterResponse>();
+  refused = 0;
+  /** What an accept is for. */
+  readonly evaluation: Evaluation | undefined;
+  readonly next: Ballot;
+
+  constructor(
+    number: number,
+    phase: Round["phase"],
+    given: {
+      readonly ballot?: Ballot;
+      readonly epoch: Ballot;
+      readonly startedMs: number;
+      readonly deadlineMs: number;
+      readonly joined: number;
+      readonly sweep?: SweepJob | undefined;
+      readonly evaluation?: Evaluation | undefined;
+      readonly next?: Ballot;
+    },
+  ) {
+    this.number = number;
+    this.phase = phase;
+    this.ballot = given.ballot ?? noBallot;
+    this.epoch = given.epoch;
+    this.startedMs = given.startedMs;
+    this.deadlineMs = given.deadlineMs;
+    this.joined = given.joined;
+    this.sweep = given.sweep;
+    this.evaluation = given.evaluation;
+    this.next = given.next ?? noBallot;
+  }
+
+  /** False when that acceptor has answered this round before. */
+  count(from: PeerName, response: RegisterResponse): boolean {
+    if (this.answers.has(from)) return false;
+    this.answers.set(from, response);
+    if (response.kind === "refused") this.refused++;
+    return true;
+  }
+
+  get agreedTo(): number {
+    return this.answers.size - this.refused;
+  }
+
+  #held(): HeldResponse[] {
+    const held: HeldResponse[] = [];
+    for (const answer of this.answers.values()) {
+      if (answer.kind === "promised" || answer.kind === "state") held.push(answer);
+    }
+    return held;
+  }
+
+  /** The highest accepted value of those that answered. */
+  highest(): HeldResponse {
+    return this.#held().reduce((one, other) => (isAbove(other.accepted, one.accepted) ? other : one));
+  }
+
+  /**
+   * What `quorum` acceptors hold at one and the same ballot: it is chosen, and nothing later was chosen before they were
+   * asked, since any later quorum meets this one in an acceptor that would have said so. Where they hold nothing, their
+   * floors need not be equal: who removed a key knew it dead at all peers.
+   */
+  agreed(quorum: number): HeldResponse | undefined {
+    const held = this.#held();
+    return held.find((one) => held.filter((other) => isSame(other.accepted, one.accepted)).length >= quorum);
+  }
+
+  /** The register that an answer tells of. */
+  read(answer: HeldResponse): RegisterValue {
+    return answer.accepted.counter === 0 ? absentRegister(this.#floor()) : decodeRegisterValue(answer.value);
+  }
+
+  #floor(): Ballot {
+    return this.#held().reduce((floor, { floor: theirs }) => highestBallot(floor, theirs), noBallot);
+  }
+
+  /**
+   * Versions grow only if this round's counter is above every counter it was told of; to be above by the origin alone is
+   * not enough.
+   */
+  get isAboveByCounter(): boolean {
+    return this.#held().every(
+      ({ accepted, floor }) => accepted.counter < this.ballot.counter && floor.counter < this.ballot.counter,
+    );
+  }
+
+  /** How many acceptors promised the next round's ballot with their accept. */
+  echoes(): number {
+    let count = 0;
+    for (const answer of this.answers.values())
+      if (answer.kind === "accepted" && isSame(answer.next, this.next)) count++;
+    return count;
+  }
+}
