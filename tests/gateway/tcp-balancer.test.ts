@@ -64,7 +64,7 @@ test("connections are shared out, and bytes go both ways", async (t) => {
   const peers = [await fakePeer(t, "a"), await fakePeer(t, "b")];
   const { balancer } = await open(t, peers);
   const clients = [1, 2, 3, 4].map(() => client(t, balancer));
-  clients.forEach(({ socket }, index) => socket.write(`hello ${index}`));
+  for (const [index, { socket }] of clients.entries()) socket.write(`hello ${index}`);
   await until("echoes", () => clients.every(({ text }, index) => text() === `hello ${index}`));
   assert.deepEqual([balancer.connectionsOf("a"), balancer.connectionsOf("b")], [2, 2]);
   for (const { socket } of clients) socket.destroy();

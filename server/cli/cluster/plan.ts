@@ -172,8 +172,8 @@ const planGateway = async (
 ): Promise<PlannedProcess | string | undefined> => {
   if (ports === undefined) return undefined;
   const { options, taken, peers, env, settings } = context;
-  const valueOf = (flag: string): string => settings.find((setting) => setting.flag === flag)?.value ?? "";
-  const bind = valueOf("bind");
+  const settingOf = (flag: string): string => settings.find((setting) => setting.flag === flag)?.value ?? "";
+  const bind = settingOf("bind");
   let http: number;
   let tcp: number;
   try {
@@ -185,7 +185,7 @@ const planGateway = async (
   }
   const own: Record<string, string> = { peers, http: String(http), tcp: String(tcp), bind };
   // What a gateway has in common with its peers.
-  for (const flag of ["password-file", "allow-origin"]) if (valueOf(flag) !== "") own[flag] = valueOf(flag);
+  for (const flag of ["password-file", "allow-origin"]) if (settingOf(flag) !== "") own[flag] = settingOf(flag);
   for (const flag of ["log-level", "log-format"]) {
     const setting = settings.find((each) => each.flag === flag);
     if (setting !== undefined && !setting.source.startsWith("default")) own[flag] = setting.value;
