@@ -34,10 +34,16 @@ test("the package holds what runs, its types and its documents, and nothing else
     "docs/OPERATIONS.md",
     "dist/server/main.js",
     "dist/server/main.d.ts",
+    "dist/server/web/page/page.html",
+    "dist/server/web/page/page.css",
+    "dist/server/web/page/page.js",
   ])
     assert(files.includes(wanted), wanted);
   const strange = files.filter(
-    (path) => !/^(dist\/(server|protocol|client-tui)\/.*\.(js|d\.ts)|docs\/.*|[A-Z]+(\.md)?|package\.json)$/.test(path),
+    (path) =>
+      !/^(dist\/(server|protocol|client-tui)\/.*\.(js|d\.ts)|dist\/server\/web\/page\/page\.(html|css)|docs\/.*|[A-Z]+(\.md)?|package\.json)$/.test(
+        path,
+      ),
   );
   assert.deepEqual(strange, []);
   for (const source of readdirSync(join(projectRoot, "server"), { recursive: true, encoding: "utf8" }))

@@ -108,7 +108,9 @@ test("unknown paths, methods and failures are JSON errors that tell nothing of t
     throw new Error("secret detail");
   };
   for (const [path, method, code] of [
-    ["/", "GET", 404],
+    ["/nothing", "GET", 404],
+    ["//", "GET", 404],
+    ["/", "POST", 405],
     ["/status/../x", "GET", 404],
     ["/status", "POST", 405],
     ["/peer", "GET", 426],
