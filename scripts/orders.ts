@@ -48,7 +48,8 @@ const runShop = async (options: Options, stop: AbortSignal): Promise<OrdersRepor
   const failed = new AbortController();
   const onFailure = (error: unknown): void => failed.abort(error);
   const counts = newCounts();
-  const open = (session = false): Store => new Store({ targets, counts, signal: ended.signal, session });
+  const { password } = options.targets;
+  const open = (session = false): Store => new Store({ targets, password, counts, signal: ended.signal, session });
 
   const { workMs, expertMs, looks, patienceMs, type, orders } = options;
   const experts = new Experts(options.experts);
@@ -117,7 +118,7 @@ const runShop = async (options: Options, stop: AbortSignal): Promise<OrdersRepor
     staleSessions: counts.staleSessions,
     olderReads: customers.reduce((sum, { olderReads }) => sum + olderReads, 0),
     checked: options.verify
-      ? await checkOrders({ records, engineers: options.engineers }, await findPeers(options.targets))
+      ? await checkOrders({ records, engineers: options.engineers }, await findPeers(options.targets), password)
       : null,
   };
 };

@@ -25,11 +25,15 @@ const settleMsMax = 60_000;
 const complaintsMax = 20;
 const batchKeys = 500;
 
-export const checkOrders = async (expected: Expected, peers: readonly HostPort[]): Promise<Checked> => {
+export const checkOrders = async (
+  expected: Expected,
+  peers: readonly HostPort[],
+  password: string | undefined,
+): Promise<Checked> => {
   const orders = [...expected.records.values()].reduce((sum, { length }) => sum + length, 0);
   const deadlineMs = performance.now() + settleMsMax;
   for (;;) {
-    const complaints = (await Promise.all(peers.map((peer) => checkPeer(expected, peer)))).flat();
+    const complaints = (await Promise.all(peers.map((peer) => checkPeer(expected, peer, password)))).flat();
     if (complaints.length === 0 || performance.now() > deadlineMs)
       return {
         orders,
@@ -41,7 +45,11 @@ export const checkOrders = async (expected: Expected, peers: readonly HostPort[]
   }
 };
 
-const checkPeer = async ({ records, engineers }: Expected, http: HostPort): Promise<string[]> => {
+const checkPeer = async (
+  { records, engineers }: Expected,
+  http: HostPort,
+  password: string | undefined,
+): Promise<string[]> => {
   const name = hostPortToText(http);
   const complaints: string[] = [];
   let connection: RespConnection | undefined;
@@ -49,6 +57,7 @@ const checkPeer = async ({ records, engineers }: Expected, http: HostPort): Prom
     const tcpPort = (await statusOf(http))?.peer.tcpPort;
     if (tcpPort === undefined) return [`peer ${name} does not answer`];
     connection = await RespConnection.open(tcpPort, 2000, http.host);
+    if (password !== undefined) await connection.call("AUTH", password);
     for (const [customer, own] of records) {
       for (let from = 0; from < own.length; from += batchKeys) {
         const batch = own.slice(from, from + batchKeys);

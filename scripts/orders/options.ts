@@ -30,7 +30,8 @@ export const helpText = `Examples:
 A shop for laptops, as an example of a program on Chorus (docs/EXAMPLE-ORDERS.md). Customers order, engineers make what is
 theirs to make, experts help with what is custom. Every order is recorded once, also when a peer dies meanwhile.
 
-  --targets LIST    http://host:port of a gateway, or of peers (${targetsDefault})
+  --targets LIST    http://host:port of a gateway, or of peers (${targetsDefault}); http://:SECRET@host:port with a
+                    password
   --customers N     1 to 1000 (8)
   --orders N        of each customer, 1 to 100000 (50)
   --type TYPE       regular, custom, or mixed: every other one (mixed)

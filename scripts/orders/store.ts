@@ -29,6 +29,8 @@ export const newCounts = (): StoreCounts => ({ repeats: 0, staleSessions: 0, cac
 export interface StoreOptions {
   /** `http://host:port`, tried in turn. */
   readonly targets: readonly string[];
+  /** The clients', where there is one. */
+  readonly password: string | undefined;
   readonly counts: StoreCounts;
   readonly signal: AbortSignal;
   /** Reads what it wrote, wherever it is answered (X-Chorus-Session). */
@@ -45,6 +47,7 @@ const watchTriesMax = 6;
 
 export class Store {
   readonly #options: StoreOptions;
+  readonly #login: Readonly<Record<string, string>>;
   #targetIndex = 0;
   #session = "";
   /** How often it gave up a session: then it may see less than it wrote. */
@@ -52,6 +55,9 @@ export class Store {
 
   constructor(options: StoreOptions) {
     this.#options = options;
+    const { password } = options;
+    this.#login =
+      password === undefined ? {} : { Authorization: `Basic ${Buffer.from(`default:${password}`).toString("base64")}` };
   }
 
   async get(key: string): Promise<string | undefined> {
@@ -95,10 +101,13 @@ export class Store {
     for (let tries = 0; !signal.aborted; ) {
       try {
         const answer = await fetch(`${this.#target}/watch?${new URLSearchParams({ prefix }).toString()}`, {
-          headers: token === undefined ? {} : { "Last-Event-ID": token },
+          headers: { ...this.#login, ...(token === undefined ? {} : { "Last-Event-ID": token }) },
           signal,
         });
-        if (answer.status !== 200 || answer.body === null) throw new Error(`HTTP ${answer.status}`);
+        if (answer.status !== 200 || answer.body === null) {
+          const words = `watch of ${prefix}: HTTP ${answer.status} ${await answer.text()}`;
+          throw answer.status < 500 ? new Refusal(words) : new Error(words);
+        }
         onOpen();
         for await (const { id, event, data } of readEvents(answer.body)) {
           tries = 0;
@@ -109,8 +118,9 @@ export class Store {
           if (typeof key === "string" && typeof value === "string") yield { type: "change", change: { key, value } };
         }
         throw new Error("the stream ended");
-      } catch {
+      } catch (error) {
         if (signal.aborted) return;
+        if (error instanceof Refusal) throw error;
         this.#next();
         tries++;
         if (tries >= watchTriesMax && token !== undefined) {
@@ -143,7 +153,7 @@ export class Store {
         const answer = await fetch(this.#target + path, {
           method,
           ...(body === undefined ? {} : { body }),
-          headers: this.#session === "" ? {} : { "X-Chorus-Session": this.#session },
+          headers: { ...this.#login, ...(this.#session === "" ? {} : { "X-Chorus-Session": this.#session }) },
           signal: AbortSignal.timeout(requestMsMax),
         });
         if (answer.ok || answer.status === 404 || answer.status === 410) {

@@ -87,7 +87,9 @@ export class WatchRelay<Peer extends WatchedPeer> {
       response,
       token: parsed.query.from?.token,
       choose,
-      authorization: password === undefined ? undefined : `Bearer ${password}`,
+      // Not Bearer: a password may have spaces.
+      authorization:
+        password === undefined ? undefined : `Basic ${Buffer.from(`default:${password}`).toString("base64")}`,
       limits: this.#limits,
       onMoved: () => {
         this.counters.moved += 1;

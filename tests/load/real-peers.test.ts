@@ -1,7 +1,7 @@
 /** `npm run load` as a person runs it, for a few seconds, on real peers: what it says, leaves behind and finds out. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import type { LoadReport } from "../../scripts/load/report.ts";
@@ -113,6 +113,30 @@ test("chaos: a peer is killed and comes back, nothing is lost or left behind, an
   assert.deepEqual(repeatable, [{}, {}], "what may be sent again is, and succeeds");
   assert(report.availability.percent > 90 && report.availability.longestGapMs < 4000);
   assert.deepEqual(readdirSync(directory), ["report.json"]);
+});
+
+test("with a password, by all three protocols", async (t) => {
+  const directory = tempDirectory(t);
+  const passwordFile = join(directory, "password");
+  writeFileSync(passwordFile, "open sesame\n", { mode: 0o600 });
+  await withCluster(t, { count: 1, flags: ["--password-file", passwordFile], start: false }, async (cluster) => {
+    const [a] = cluster.peers;
+    assert(a !== undefined);
+    await a.start();
+    await cluster.ready();
+    for (const [scheme, port] of [
+      ["redis", a.tcpPort],
+      ["ws", a.httpPort],
+      ["http", a.httpPort],
+    ] as const) {
+      const load = startLoad(t, directory, [
+        ...["--targets", `${scheme}://:open%20sesame@127.0.0.1:${port}`, "--peers", `127.0.0.1:${a.httpPort}`],
+        ...["--rate", "100", "--seconds", "1", "--keys", "100", "--verify"],
+      ]);
+      assert.deepEqual(await load.ended, { code: 0, signal: null }, load.stderr() + load.stdout());
+      assert.match(load.stdout(), /100 answered, 0 failed/);
+    }
+  });
 });
 
 test("Ctrl-C prints the report so far", async (t) => {

@@ -1,6 +1,7 @@
 /** The shop of docs/EXAMPLE-ORDERS.md on real peers, with one of them killed in the middle. */
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { OwnCluster, openStage } from "../../scripts/load/own-cluster.ts";
@@ -10,7 +11,7 @@ import { Experts } from "../../scripts/orders/experts.ts";
 import { parseOptions } from "../../scripts/orders/options.ts";
 import { engineerOf, parseRecord, parseRequest } from "../../scripts/orders/orders.ts";
 import type { OrdersReport } from "../../scripts/orders/report.ts";
-import { projectRoot, type RunningProcess, until } from "../support/processes.ts";
+import { projectRoot, type RunningProcess, tempDirectory, until } from "../support/processes.ts";
 import { type RealCluster, withCluster } from "../support/real-cluster.ts";
 
 const startShop = (t: TestContext, given: readonly string[]): RunningProcess => {
@@ -107,6 +108,31 @@ test("through a gateway: last orders come from its cache, and a dead peer costs 
   const report = JSON.parse(shop.stdout()) as OrdersReport;
   assert.deepEqual([report.orders, report.checked?.wrong, report.checked?.peers.length], [120, 0, 3]);
   assert((report.cache["hit"] ?? 0) > 0, JSON.stringify(report.cache));
+});
+
+test("Ctrl-C: what is ordered is still made, and the report is of that; with a password", async (t) => {
+  const passwordFile = join(tempDirectory(t), "password");
+  writeFileSync(passwordFile, "open sesame\n", { mode: 0o600 });
+  await withCluster(t, { count: 1, flags: ["--password-file", passwordFile] }, async (cluster) => {
+    const [a] = cluster.peers;
+    assert(a !== undefined);
+    const target = `http://:open%20sesame@127.0.0.1:${a.httpPort}`;
+    const stranger = startShop(t, ["--targets", targetsOf(cluster)]);
+    assert.deepEqual(await stranger.ended, { code: 1, signal: null });
+    assert.match(stranger.stderr(), /NOAUTH/);
+    const shop = startShop(t, ["--targets", target, "--orders", "100000", "--json"]);
+    const client = await a.connect();
+    await client.call("AUTH", "open sesame");
+    await until("some orders are made", async () => (await client.call("EXISTS", "order:c1:3")) === 1);
+    shop.child.kill("SIGINT");
+    assert.deepEqual(await shop.ended, { code: 0, signal: null }, shop.stderr() + shop.stdout());
+    const report = JSON.parse(shop.stdout()) as OrdersReport;
+    assert(report.orders >= 3 && report.orders < 100_000);
+    assert.equal(report.checked?.wrong, 0);
+    const orders = (await client.call("KEYS", "order:*")) as string[];
+    client.close();
+    assert.equal(orders.length, report.orders);
+  });
 });
 
 test("an order has one engineer, whoever asks, and all have something to do", () => {
