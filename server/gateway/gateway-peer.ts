@@ -93,6 +93,8 @@ export class GatewayPeer {
   /** The same, when it spoke last: that is fair to all. */
   measuredLagMs = 0;
   measuredStatus: StatusReport | undefined;
+  /** How many others had something, as long ago as is still known, that it lacks. */
+  lacksOf = 0;
   /** A TCP connection was refused: none is sent there before. */
   tcpRestUntilMs = 0;
 

@@ -78,11 +78,17 @@ export class PeerPool {
 
   // ---- Choice ---------------------------------------------------------------------------------------------------------
 
-  /** Peers to ask: those up; else those behind, and those that failed lately. */
+  /**
+   * Peers to ask: those up; else those behind, and those that failed lately. Where the peers cannot reach each other all are
+   * behind somebody: then those on the side of the most, who lack what the fewest had.
+   */
   #candidates(avoid: ReadonlySet<GatewayPeer> | undefined): readonly GatewayPeer[] {
     const rest = avoid === undefined ? this.#peers : this.#peers.filter((peer) => !avoid.has(peer));
     const up = rest.filter(({ state }) => isUp(state));
-    return up.length > 0 ? up : rest.filter(({ state }) => state === "behind" || state === "open");
+    if (up.length > 0) return up;
+    const others = rest.filter(({ state }) => state === "behind" || state === "open");
+    const least = Math.min(...others.map(({ lacksOf }) => lacksOf));
+    return others.filter(({ lacksOf }) => lacksOf === least);
   }
 
   /** For a read: by turns among those that are sure to have seen `position`, else among all. */
@@ -240,12 +246,18 @@ export class PeerPool {
     return oldest === undefined ? 0 : nowMs - oldest.atMs + judgeIntervalMs;
   }
 
-  #hasAllOf(peer: GatewayPeer, { known }: Moment): boolean {
+  #hasAllOf(peer: GatewayPeer, moment: Moment): boolean {
+    return this.#lacksOf(peer, moment) === 0;
+  }
+
+  /** How many others had something then that this one lacks. */
+  #lacksOf(peer: GatewayPeer, { known }: Moment): number {
+    let count = 0;
     for (const [other, vector] of known) {
       // Of one that is gone nobody can get anything now.
-      if (other !== peer && other.isConnected && !covers(peer.known, vector)) return false;
+      if (other !== peer && other.isConnected && !covers(peer.known, vector)) count += 1;
     }
-    return true;
+    return count;
   }
 
   #judge(peer: GatewayPeer): void {
@@ -253,6 +265,8 @@ export class PeerPool {
     const nowMs = performance.now();
     const before = peer.state;
     peer.lagMs = peer.status === undefined ? 0 : this.#lagMsOf(peer, nowMs);
+    const [oldest] = this.#moments;
+    peer.lacksOf = oldest === undefined ? 0 : this.#lacksOf(peer, oldest);
     if (peer.status !== undefined && peer.status !== peer.measuredStatus) {
       peer.measuredStatus = peer.status;
       peer.measuredLagMs = peer.lagMs;

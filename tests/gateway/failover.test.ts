@@ -226,3 +226,31 @@ test("what is deleted, expires and was not there: the cache says what the peers 
     assert.equal(await cluster.peer("a").call("GET", "k"), null);
   });
 });
+
+test("a peer that is cut off is behind, and not read; healed, it is up again", async (t) => {
+  await withCluster(t, { flags: ["--fault-links"] }, async (cluster) => {
+    const gateway = await startGateway(t, [cluster.peer("a").httpPort], { maxLag: "2000", cache: "0" });
+    await gateway.up("a", "b", "c");
+    await cluster.linked();
+    const cut = cluster.peer("c");
+    for (const other of ["a", "b"]) await cut.call("FAULT", "LINK", "CUT", other);
+    assert.equal((await gateway.http("PUT", "/kv/k", { body: "new" })).status, 204);
+    await gateway.up("a", "b");
+    assert.match((await gateway.http("GET", "/status")).body, /"state": "behind",\s+"why": "it lacks what others had/);
+    for (let count = 0; count < 10; count++) assert.equal((await gateway.http("GET", "/kv/k")).body, "new");
+
+    // It takes writes of its own: now each side lacks what the other had, and the side of the most is asked.
+    await cut.call("SET", "other", "1");
+    await until("all are behind", async () => {
+      const { peers } = await gateway.status();
+      return peers.every(({ state }) => state === "behind");
+    });
+    for (let count = 0; count < 10; count++) {
+      const get = await gateway.http("GET", "/kv/k");
+      assert.deepEqual([get.body, get.headers["x-chorus-peer"] === "c"], ["new", false]);
+    }
+    assert.notEqual((await gateway.http("PUT", "/kv/k", { body: "newer" })).headers["x-chorus-peer"], "c");
+    for (const other of ["a", "b"]) await cut.call("FAULT", "LINK", "HEAL", other);
+    await gateway.up("a", "b", "c");
+  });
+});
