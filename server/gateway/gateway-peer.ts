@@ -82,6 +82,8 @@ export class GatewayPeer {
   known: Vector = emptyVector;
   /** Why the last connection ended, or there is none; "" while connected. */
   why = "not connected yet";
+  /** What of that the log has. */
+  toldWhy = "not connected yet";
   // Of routing (peer-pool.ts):
   state: PeerState = "down";
   /** Since when it could be `up`; a share of calls grows from there. */

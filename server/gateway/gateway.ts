@@ -93,8 +93,11 @@ class Gateway implements RunningGateway {
     this.stopped = new Promise((resolve) => {
       this.#onStopped = resolve;
     });
+    // The file holds bytes, the wire takes text.
+    const password = config.password === undefined ? undefined : Buffer.from(config.password, "latin1").toString();
     this.#pool = new PeerPool({
       ...config,
+      password,
       logger: this.#logger,
       onDown: (peer) => {
         this.#tcp?.cutPeer(peer.name);
@@ -110,7 +113,7 @@ class Gateway implements RunningGateway {
       this.#feed = new CacheFeed({
         cache: this.#cache,
         pool: this.#pool,
-        password: config.password,
+        password,
         logger: this.#logger,
       });
     }

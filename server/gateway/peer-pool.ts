@@ -273,10 +273,17 @@ export class PeerPool {
     }
     peer.state = this.#stateOf(peer, nowMs);
     if (this.#options.writes === "sticky") this.#chooseWriter(nowMs);
-    if (peer.state === before) return;
     const { logger, onDown, onChange } = this.#options;
+    if (peer.state === before) {
+      // Each reason once: a wrong password should not have to be looked for.
+      if (peer.state !== "down" || peer.why === peer.toldWhy) return;
+      peer.toldWhy = peer.why;
+      logger.warn(`peer ${peer.name} cannot be reached: ${peer.why}`);
+      return;
+    }
     if (peer.state === "down") {
-      if (before !== "starting") logger.warn(`peer ${peer.name} is down: ${peer.why}`);
+      peer.toldWhy = peer.why;
+      logger.warn(`peer ${peer.name} is down: ${peer.why}`);
       onDown(peer);
     } else if (isUp(peer.state) !== isUp(before)) {
       if (isUp(peer.state)) logger.info(`peer ${peer.name} is up`);

@@ -89,7 +89,7 @@ export class WatchRelay<Peer extends WatchedPeer> {
       choose,
       // Not Bearer: a password may have spaces.
       authorization:
-        password === undefined ? undefined : `Basic ${Buffer.from(`default:${password}`).toString("base64")}`,
+        password === undefined ? undefined : `Basic ${Buffer.from(`default:${password}`, "latin1").toString("base64")}`,
       limits: this.#limits,
       onMoved: () => {
         this.counters.moved += 1;

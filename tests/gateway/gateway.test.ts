@@ -4,6 +4,7 @@ import { connect, createServer } from "node:net";
 import { describe, test } from "node:test";
 import { CommandFailure } from "../../server/cli/failure.ts";
 import { gatewaySettings, loadGatewayConfig, printedGatewayConfig } from "../../server/gateway/config.ts";
+import { openEventStream } from "../support/event-stream.ts";
 import { startPeerForTest } from "../support/peer-for-test.ts";
 import { runScript, startScript, until } from "../support/processes.ts";
 import { RespClient } from "../support/resp-client.ts";
@@ -63,8 +64,10 @@ test("without a peer it runs, and says that it is not ready; with one it is, and
 });
 
 test("a peer with a password: the gateway has it, and asks HTTP clients for it", async (t) => {
-  const password = "correct-horse";
-  const peer = await startPeerForTest({ password });
+  // Bytes of UTF-8, as a file has them; and a space, which a bearer token cannot have.
+  const text = "hölzernes pferd";
+  const password = Buffer.from(text).toString("latin1");
+  const peer = await startPeerForTest({ password: text });
   t.after(() => peer.stop());
   const { config } = loadGatewayConfig({ flags: { peers: `127.0.0.1:${peer.httpPort}` }, env: {} });
   const { runGateway } = await import("../../server/gateway/gateway.ts");
@@ -77,12 +80,15 @@ test("a peer with a password: the gateway has it, and asks HTTP clients for it",
   const url = `http://127.0.0.1:${gateway.httpPort}`;
   await until("ready", async () => (await fetch(`${url}/readyz`)).status === 200);
   assert.equal((await fetch(`${url}/kv/x`)).status, 401);
-  const headers = { Authorization: `Bearer ${password}` };
+  const headers = { Authorization: `Basic ${Buffer.from(`default:${text}`).toString("base64")}` };
   assert.equal((await fetch(`${url}/kv/x`, { method: "PUT", body: "1", headers })).status, 204);
   assert.equal(await (await fetch(`${url}/kv/x`, { headers })).text(), "1");
   const client = await RespClient.connect({ port: gateway.tcpPort });
   await assert.rejects(client.call("GET", "x"), /NOAUTH/, "a TCP client logs in at the peer itself");
   await client.call("AUTH", password);
+  const stream = await openEventStream(gateway.httpPort, "/watch", headers);
+  assert.equal(stream.status, 200);
+  stream.close();
   assert.equal(await client.call("GET", "x"), "1");
   client.close();
 });
