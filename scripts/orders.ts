@@ -25,6 +25,8 @@ import { newCounts, Store } from "./orders/store.ts";
 const say = (words: string): void => void process.stderr.write(`${words}\n`);
 const firstAnswerMsMax = 3000;
 const lineMs = 1000;
+/** Orders under way get so long when no more are wanted. */
+const stopMsMax = 10_000;
 
 /** One of them answers; else there is no point in patience. */
 const someoneAnswers = async (targets: readonly string[]): Promise<void> => {
@@ -82,8 +84,17 @@ const runShop = async (options: Options, stop: AbortSignal): Promise<OrdersRepor
   const working = engineers.map(
     (engineer) => new Promise<void>((resolve) => void engineer.run(resolve).catch(onFailure)),
   );
-  await Promise.race([failure, Promise.all(working)]);
-  await Promise.race([failure, Promise.all(customers.map((customer) => customer.open(onFailure)))]);
+  // Who is asked to stop waits a little for what is under way; a store that does not answer could keep it for ever.
+  const stopped = new Promise<"stopped">((resolve) => {
+    stop.addEventListener("abort", () => setTimeout(() => resolve("stopped"), isOpen ? stopMsMax : 0).unref());
+  });
+  let isOpen = false;
+  const opening = Promise.all(working).then(() =>
+    Promise.all(customers.map((customer) => customer.open(onFailure))).then(() => "open" as const),
+  );
+  if ((await Promise.race([failure, opening, stopped])) === "stopped")
+    throw new CommandFailure("stopped before the first order");
+  isOpen = true;
 
   const startedMs = performance.now();
   const wanted = options.customers * orders;
@@ -95,7 +106,7 @@ const runShop = async (options: Options, stop: AbortSignal): Promise<OrdersRepor
   }, lineMs);
   let seconds = 0;
   try {
-    await Promise.race([failure, Promise.all(customers.map((customer) => customer.run(stop)))]);
+    await Promise.race([failure, stopped, Promise.all(customers.map((customer) => customer.run(stop)))]);
   } finally {
     clearInterval(line);
     seconds = Math.max(0.001, (performance.now() - startedMs) / 1000);
