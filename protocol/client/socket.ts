@@ -65,7 +65,7 @@ const openWs = async (url: string, events: SocketEvents, signal: AbortSignal): P
   socket.on("error", (error) => {
     failure ??= error;
   });
-  let wire: { readonly bytesRead: number } | undefined;
+  let wire: { readonly bytesRead: number; cork(): void; uncork(): void } | undefined;
   socket.on("upgrade", (response) => {
     wire = response.socket;
   });
@@ -100,9 +100,21 @@ const openWs = async (url: string, events: SocketEvents, signal: AbortSignal): P
       if (!isCut) events.onPong();
     });
   });
+  // What is sent within one turn of the event loop goes out together: a system call for many messages rather than each.
+  let isCorked = false;
+  const uncork = (): void => {
+    isCorked = false;
+    wire?.uncork();
+  };
   return {
     send: (text) => {
-      if (socket.readyState === socket.OPEN) socket.send(text);
+      if (socket.readyState !== socket.OPEN) return;
+      if (!isCorked && wire !== undefined) {
+        isCorked = true;
+        wire.cork();
+        setImmediate(uncork);
+      }
+      socket.send(text);
     },
     ping: () => {
       if (socket.readyState === socket.OPEN) socket.ping();
