@@ -187,8 +187,7 @@ export class Proposer {
     const { nowMs } = this;
     this.wakeMs = Number.POSITIVE_INFINITY;
     for (const state of this.#keys.values()) {
-      for (const waiting of state.waiting) if (waiting.deadlineMs <= nowMs) this.#onDeadline(waiting);
-      this.#dropAnswered(state);
+      this.#endOverdue(state);
       if (state.round !== undefined && state.round.deadlineMs <= nowMs) {
         this.#count(`timeout ${state.round.phase}`);
         this.#giveUp(state, state.round.phase === "query" ? "now" : "later");
@@ -207,6 +206,7 @@ export class Proposer {
       state.promise = undefined;
       return this.#prepare(state);
     }
+    this.#endOverdue(state);
     if (state.waiting.length === 0) return;
     if (this.nowMs < state.retryAtMs) return this.#wakeBy(state.retryAtMs);
     if (!state.needsRound && state.waiting.every(isOnlyRead)) return this.#query(state);
@@ -414,8 +414,12 @@ export class Proposer {
     this.#dropAnswered(state);
   }
 
-  #onDeadline(waiting: WaitingOperation): void {
-    this.#finish(waiting, { kind: waiting.attempts.length > 0 ? "unknown" : "no-quorum" });
+  #endOverdue(state: KeyState): void {
+    for (const waiting of state.waiting) {
+      if (waiting.deadlineMs > this.nowMs) continue;
+      this.#finish(waiting, { kind: waiting.attempts.length > 0 ? "unknown" : "no-quorum" });
+    }
+    this.#dropAnswered(state);
   }
 
   #finish(waiting: WaitingOperation, outcome: Outcome): void {

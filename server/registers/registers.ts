@@ -46,6 +46,8 @@ export interface RegistersOptions {
    * How long a deleted key still knows its operation ids. More: retries are safe for longer; less: memory is free sooner.
    */
   readonly deadKeptMs: number;
+  /** How often this peer looks for leases that are over and keys to purge. */
+  readonly choresMs: number;
 }
 
 export interface RegistersReady {
@@ -57,8 +59,6 @@ export interface RegistersReady {
   readonly results: readonly { readonly id: number; readonly outcome: Outcome }[];
 }
 
-/** How often this peer looks for leases that are over and keys to purge. */
-const choresMs = 250;
 /** A lease that is over is ended by the key's home peer; by each other one so much later. */
 const laterPerRankMs = 1000;
 const leaseEndMsMax = 2000;
@@ -198,8 +198,8 @@ export class Registers {
     proposer.tick();
     this.#readmission?.tick(this.#nowMs);
     if (this.#nowMs < this.#choresAtMs) return;
+    const { name, peers, choresMs } = this.#options;
     this.#choresAtMs = this.#nowMs + choresMs;
-    const { name, peers } = this.#options;
     const free = sweepsAtOnceMax - this.#ending.size;
     const over = this.#leases.over(this.#nowMs, free, (key) => rankOf(key, name, peers) * laterPerRankMs);
     for (const key of over) this.#endLease(key);

@@ -11,8 +11,8 @@ import type { PeerName } from "../../protocol/words.ts";
 import { rankOf } from "./homes.ts";
 import type { SweepJob } from "./round.ts";
 
-/** After a sweep that failed. */
-const sweepAgainMs = 5000;
+/** After a sweep that failed, at the latest. */
+const sweepAgainMsMax = 5000;
 
 interface Dead extends SweepJob {
   dueMs: number;
@@ -56,7 +56,7 @@ export class Sweeper {
     for (const [key, dead] of this.#dead) {
       if (due.length >= max) break;
       if (dead.dueMs > nowMs) continue;
-      dead.dueMs = nowMs + sweepAgainMs;
+      dead.dueMs = nowMs + Math.min(sweepAgainMsMax, this.#keptMs);
       due.push([key, { version: dead.version }]);
     }
     return due;

@@ -86,6 +86,7 @@ export class SimClient {
     const ttl = params.hasLeases && random.chance(0.4) ? params.ttlMs : 0;
     const value = `${this.name}${this.world.nextId()}`;
     const seen = this.#seen.get(key) ?? "?";
+    if (random.chance(params.deleteShare)) return { kind: "del" };
     const draw = random.next();
     if (draw < 0.28) return { kind: random.pick(["get", "get", "exists", "version", "pttl"] as const) };
     if (draw < 0.48) return { kind: "append", text: `+${value}` };

@@ -30,6 +30,7 @@ export const registersMustHappen: readonly string[] = [
   "peers 5",
   "lost",
   "duplicated",
+  "late",
   "lostByCut",
   "crashes",
   "lostTails",

@@ -169,13 +169,6 @@ const proposer: readonly Mutant[] = [
     "this.#answer(state, this.#evaluate(state, value, round.ballot));\n      return",
   ),
   core(
-    "answered-without-accept",
-    "an operation that was in an accept is answered from a prepare",
-    "proposer",
-    "const wasInAccept = evaluation.operations.some(({ attempts }) => attempts.length > 0);",
-    "const wasInAccept = false;",
-  ),
-  core(
     "done-again",
     "an operation whose accept went unanswered is simply done again",
     "evaluate",
@@ -202,20 +195,6 @@ const proposer: readonly Mutant[] = [
     "proposer",
     'kind: waiting.attempts.length > 0 ? "unknown" : "no-quorum"',
     'kind: "no-quorum"',
-  ),
-  core(
-    "done-after-deadline",
-    "an operation is begun after its deadline, by a peer that stood still",
-    "proposer",
-    "arrival <= arrivedBy && deadlineMs > this.nowMs;",
-    "arrival <= arrivedBy && deadlineMs > 0;",
-  ),
-  core(
-    "equal-counters",
-    "a round may be above another by its origin alone, so a fencing token is given twice",
-    "proposer",
-    'if (!round.isAboveByCounter) return this.#giveUp(state, "now");',
-    "",
   ),
   core(
     "version-of-value",
@@ -271,13 +250,19 @@ const background: readonly Mutant[] = [
 ];
 
 const disks: readonly Mutant[] = [
-  core(
-    "amnesia",
-    "an acceptor that lost its disk answers as if it were new",
-    "acceptor",
-    "if (!this.admitted) return;",
-    "",
-  ),
+  {
+    name: "amnesia",
+    why: "an acceptor that lost its disk answers as if it were new",
+    registers: true,
+    edits: [
+      { file: "server/registers/acceptor.ts", find: "if (!this.admitted) return;", replace: "" },
+      {
+        file: "server/registers/acceptor.ts",
+        find: '    invariant(this.#registers.size === 0, "a disk that is admitted holds no registers");\n',
+        replace: "",
+      },
+    ],
+  },
   core(
     "readmitted-unread",
     "a lost disk is readmitted before what it held was copied",
@@ -285,20 +270,24 @@ const disks: readonly Mutant[] = [
     "if (this.finished || !this.#isRaised || this.#reading > 0 || this.#unread.size > 0) return;\n    if (!survivors.every(({ listed }) => listed)) return;",
     "if (this.finished || !this.#isRaised) return;",
   ),
-  core(
-    "epoch-ignored",
-    "what was begun with a lost disk may be finished with the new one",
-    "acceptor",
-    "if (isAbove(this.epoch, request.epoch)) {",
-    "if (isAbove(this.epoch, request.epoch) && request.epoch.counter < 0) {",
-  ),
-  core(
-    "readmitted-without-floor",
-    "a readmitted acceptor begins without the others' floor",
-    "readmission",
-    "floor: survivors.reduce((floor, { floor: theirs }) => highestBallot(floor, theirs), noBallot),",
-    "floor: noBallot,",
-  ),
+  {
+    name: "epoch-ignored",
+    why: "what was begun with a lost disk may be finished with the new one",
+    registers: true,
+    edits: [
+      {
+        file: "server/registers/acceptor.ts",
+        find: "const envelope = { epoch: this.epoch, asker, round };",
+        replace:
+          'const isOld = request.kind !== "raise" && request.kind !== "list";\n    const envelope = { epoch: isOld ? request.epoch : this.epoch, asker, round };',
+      },
+      {
+        file: "server/registers/acceptor.ts",
+        find: "if (isAbove(this.epoch, request.epoch)) {",
+        replace: "if (isAbove(this.epoch, request.epoch) && !isOld) {",
+      },
+    ],
+  },
   {
     name: "tail-trusted",
     why: "the shell says synced when it has only written",

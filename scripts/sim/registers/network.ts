@@ -12,6 +12,8 @@ export class RegisterNetwork {
   readonly #random: Random;
   readonly #params: RegisterParams;
   readonly #flying: Flying[] = [];
+  /** Somewhere in the network; they come when nobody thinks of them any more. */
+  readonly #late: Flying[] = [];
   /** By from * 8 + to. What is under way stays under way, and comes when the cut is healed. */
   readonly cuts = new Set<number>();
   healing = false;
@@ -28,14 +30,22 @@ export class RegisterNetwork {
   send(message: Flying, cover: (name: string) => void): void {
     if (!this.healing && this.#random.chance(this.#params.loss)) return cover("lost");
     if (this.cuts.has(message.from * 8 + message.to) && this.#random.chance(0.7)) return cover("lostByCut");
+    if (this.#random.chance(this.#params.late)) {
+      this.#late.push(message);
+      return cover("late");
+    }
     this.#flying.push(message);
     if (!this.#random.chance(this.#params.duplicates)) return;
-    this.#flying.push(message);
+    (this.#random.chance(this.#params.late * 4) ? this.#late : this.#flying).push(message);
     cover("duplicated");
   }
 
   /** The next message to arrive; undefined: none can. */
   take(isReading: (to: number) => boolean): Flying | undefined {
+    if (this.#late.length > 0 && this.#random.chance(0.008)) {
+      const [message] = this.#late.splice(this.#random.int(this.#late.length), 1);
+      if (message !== undefined && isReading(message.to)) return message;
+    }
     for (let tries = 0; tries < 4 && this.#flying.length > 0; tries++) {
       // Now and then one that was long under way, else about the oldest.
       const reach = this.#params.reorders || this.#random.chance(0.05) ? this.#flying.length : 1;

@@ -13,6 +13,8 @@ export interface RegisterParams {
   readonly stepMs: number;
   readonly loss: number;
   readonly duplicates: number;
+  /** Messages that come long after. */
+  readonly late: number;
   /** Messages arrive in any order, not only links late. */
   readonly reorders: boolean;
   /** Messages that a peer reads per step. */
@@ -29,7 +31,10 @@ export interface RegisterParams {
   readonly hasLeases: boolean;
   readonly ttlMs: number;
   readonly deletes: boolean;
+  /** Deletes beside those that any mixture has. */
+  readonly deleteShare: number;
   readonly deadKeptMs: number;
+  readonly choresMs: number;
   readonly operationIds: number;
   /** A client stays with its peer. */
   readonly loyal: boolean;
@@ -40,6 +45,8 @@ export const drawRegisterParams = (seed: number, random: Random, peersGiven: num
   const deadlineMs = Math.max(random.pick([60, 200, 600]), 30 * stepMs);
   const peers = peersGiven > 0 ? peersGiven : seed % 4 === 0 ? 5 : 3;
   const calm = random.chance(0.25);
+  // Without operation ids a dead key may be purged at once: then purges race with all that is still under way.
+  const purges = seed % 5 < 2;
   return {
     peers,
     clients: 2 + random.int(3),
@@ -62,9 +69,12 @@ export const drawRegisterParams = (seed: number, random: Random, peersGiven: num
     patienceMs: random.pick([0.2, 0.5, 2]) * deadlineMs,
     hasLeases: random.chance(0.4),
     ttlMs: random.pick([60, 200, 500]),
-    deletes: random.chance(0.7),
-    deadKeptMs: random.pick([2, 4]) * deadlineMs,
-    operationIds: random.pick([0, 0.5, 1]),
+    deletes: purges || random.chance(0.7),
+    deleteShare: purges ? 0.25 : 0,
+    late: random.pick([0, 0.01, 0.05]),
+    deadKeptMs: purges ? random.pick([1, 20]) : random.pick([2, 4]) * deadlineMs,
+    choresMs: random.pick([5, 40, 250]),
+    operationIds: purges ? 0 : random.pick([0, 0.5, 1]),
     loyal: random.chance(0.3),
   };
 };

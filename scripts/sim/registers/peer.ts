@@ -74,6 +74,7 @@ export class SimRegisterPeer {
       peers: world.names,
       random: world.random.next,
       deadKeptMs: world.params.deadKeptMs,
+      choresMs: world.params.choresMs,
     });
     for (const record of this.#durable) registers.restore(record);
     this.registers = registers;
