@@ -23,10 +23,3 @@ export const joinVectors = (a: Vector, b: Vector): Vector => {
   for (const [origin, seq] of b) if ((joined.get(origin) ?? 0) < seq) joined.set(origin, seq);
   return joined;
 };
-
-/** Writes that `behind` lacks of what `ahead` has seen. */
-export const opsBetween = (behind: Vector, ahead: Vector): number => {
-  let ops = 0;
-  for (const [origin, seq] of ahead) ops += Math.max(0, seq - (behind.get(origin) ?? 0));
-  return ops;
-};
