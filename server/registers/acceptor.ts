@@ -109,6 +109,7 @@ export class Acceptor {
         return;
       case "admission":
         this.admitted = record.admitted;
+        if (!record.admitted) this.#forgetAll();
         this.epoch = highestBallot(this.epoch, record.epoch);
         this.#clock.hear(record.highest);
         this.#raiseFloor(record.floor);
@@ -129,8 +130,6 @@ export class Acceptor {
 
   /** This disk was rolled back: what it holds is worth nothing. */
   expel(): void {
-    this.#registers.clear();
-    this.#promisesOnly = 0;
     const record: RegisterRecord = {
       kind: "admission",
       admitted: false,
@@ -302,6 +301,13 @@ export class Acceptor {
       this.#registers.delete(key);
     }
     this.#promisesOnly = 0;
+  }
+
+  #forgetAll(): void {
+    for (const key of this.#registers.keys()) this.#hooks.removed(key);
+    this.#registers.clear();
+    this.#promisesOnly = 0;
+    this.floor = noBallot;
   }
 
   #raiseEpoch(epoch: Ballot): void {

@@ -40,5 +40,6 @@ export const registersMustHappen: readonly string[] = [
   "cut alone",
   "cut deaf",
   "disksLost",
+  "disksRolledBack",
   "readmitted",
 ];

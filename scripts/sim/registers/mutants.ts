@@ -288,6 +288,12 @@ const disks: readonly Mutant[] = [
       },
     ],
   },
+  shell(
+    "backup-trusted",
+    "a disk that was rolled back answers from what it held then",
+    "if (this.#isRolledBack) registers.expel();",
+    "if (this.#isRolledBack) this.lost = false;",
+  ),
   {
     name: "tail-trusted",
     why: "the shell says synced when it has only written",

@@ -25,6 +25,7 @@ export class SimRegisterPeer {
   pausedUntilMs = 0;
   /** This disk was lost; it answers nothing until it is readmitted. */
   lost = false;
+  #isRolledBack = false;
   /** A monotonic clock: begins anywhere with each run, and runs wrong by up to 1 %. */
   #rate = 1;
   #clockBaseMs = 0;
@@ -81,9 +82,11 @@ export class SimRegisterPeer {
     registers.start(origin, this.elapsedMs);
     this.#setTime(registers);
     if (isBirth) registers.admitNew();
+    if (this.#isRolledBack) registers.expel();
     this.turn();
-    // A peer is born once its admission is on disk.
-    if (isBirth) {
+    // A peer is born, and a disk is known to be an old one, before anything else is done.
+    if (isBirth || this.#isRolledBack) {
+      this.#isRolledBack = false;
       this.disk();
       this.disk();
     }
@@ -103,10 +106,15 @@ export class SimRegisterPeer {
     this.#waiting.clear();
   }
 
+  /** It is empty, or what an old backup held. */
   loseDisk(): void {
-    this.#durable = [];
+    const { random } = this.world;
+    const isBackup = random.chance(0.4);
+    this.#durable = isBackup ? this.#durable.slice(0, random.int(this.#durable.length + 1)) : [];
     this.#view = new DiskView();
+    this.#isRolledBack = isBackup;
     this.lost = true;
+    if (isBackup) this.world.cover("disksRolledBack");
   }
 
   get needsReadmission(): boolean {
@@ -174,7 +182,7 @@ export class SimRegisterPeer {
   #toDisk(record: Uint8Array): void {
     this.#durable.push(record);
     const kind = this.#view.note(record, this.name);
-    if (kind === "admission" && this.lost) {
+    if (kind === "admission" && this.lost && this.registers?.acceptor.admitted === true) {
       this.lost = false;
       this.world.cover("readmitted");
     }
