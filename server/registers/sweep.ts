@@ -11,11 +11,15 @@ import type { PeerName } from "../../protocol/words.ts";
 import { rankOf } from "./homes.ts";
 import type { SweepJob } from "./round.ts";
 
-/** After a sweep that failed, at the latest. */
+/**
+ * After a sweep that failed: later each time, and later at peers that come later, up to this and a little. Peers that sweep
+ * one key at a time refuse each other for ever, and leave no way for anything else.
+ */
 const sweepAgainMsMax = 5000;
 
 interface Dead extends SweepJob {
   dueMs: number;
+  againMs: number;
 }
 
 export class Sweeper {
@@ -44,7 +48,8 @@ export class Sweeper {
     if (this.#dead.get(key)?.version === version) return;
     // The home peer first; the others only where it does not come to it.
     const turns = 1 + rankOf(key, this.#self, this.#peers);
-    this.#dead.set(key, { version, dueMs: nowMs + this.#keptMs * turns });
+    const keptMs = this.#keptMs * turns;
+    this.#dead.set(key, { version, dueMs: nowMs + keptMs, againMs: Math.min(sweepAgainMsMax, keptMs) * 2 });
   }
 
   removed(key: string): void {
@@ -56,7 +61,8 @@ export class Sweeper {
     for (const [key, dead] of this.#dead) {
       if (due.length >= max) break;
       if (dead.dueMs > nowMs) continue;
-      dead.dueMs = nowMs + Math.min(sweepAgainMsMax, this.#keptMs);
+      dead.dueMs = nowMs + dead.againMs;
+      if (dead.againMs < sweepAgainMsMax) dead.againMs *= 2;
       due.push([key, { version: dead.version }]);
     }
     return due;

@@ -217,8 +217,8 @@ const background: readonly Mutant[] = [
     "sweep-at-once",
     "a dead key is purged while its operation ids are still asked for",
     "sweep",
-    "dueMs: nowMs + this.#keptMs * turns",
-    "dueMs: nowMs + turns",
+    "const keptMs = this.#keptMs * turns;",
+    "const keptMs = turns;",
   ),
   shell(
     "lease-by-wall-clock",
