@@ -1,8 +1,9 @@
 /**
  * Ballots on the wire, and the dictionary that keeps them short.
  *
- * A ballot is `(counter, origin)`. The origin is one run of a peer, `name.incarnation`, so no ballot of an earlier run is
- * ever made again, whatever a crash lost. Counter 0 is no ballot. The first mention of an origin in a message spells it
+ * A ballot is `(epoch, counter, origin)`, compared in this order. The origin is one run of a peer, `name.incarnation`, so no ballot of an earlier run is
+ * ever made again, whatever a crash lost. Counter 0 is no ballot. An epoch is named like a ballot, `(counter, origin)`, and has
+ * no epoch itself; before the first disk was readmitted there is none. The first mention of an origin in a message spells it
  * out, later ones are one byte.
  */
 import { type ByteReader, type ByteWriter, DecodeFault } from "./bytes.ts";
@@ -15,6 +16,8 @@ export interface Ballot {
   readonly counter: number;
   /** "" exactly when the counter is 0. */
   readonly origin: OriginId | "";
+  /** Every ballot of a later epoch is above every one of an earlier. Absent in the first, and in epochs themselves. */
+  readonly epoch?: Ballot;
 }
 
 /** Below every ballot. */
@@ -34,9 +37,14 @@ export class OriginWriter {
     this.#known.push(origin);
   }
 
+  epoch(out: ByteWriter, epoch: Ballot): void {
+    out.varint(epoch.counter);
+    if (epoch.counter > 0) this.write(out, epoch.origin);
+  }
+
   ballot(out: ByteWriter, ballot: Ballot): void {
-    out.varint(ballot.counter);
-    if (ballot.counter > 0) this.write(out, ballot.origin);
+    this.epoch(out, ballot);
+    if (ballot.counter > 0) this.epoch(out, ballot.epoch ?? noBallot);
   }
 }
 
@@ -54,6 +62,13 @@ export class OriginReader {
   }
 
   ballot(input: ByteReader): Ballot {
+    const ballot = this.epoch(input);
+    if (ballot.counter === 0) return ballot;
+    const epoch = this.epoch(input);
+    return epoch.counter === 0 ? ballot : { ...ballot, epoch };
+  }
+
+  epoch(input: ByteReader): Ballot {
     const counter = input.varint();
     if (counter === 0) return noBallot;
     if (counter > ballotCounterMax) throw new DecodeFault(`ballot counter ${counter}, limit ${ballotCounterMax}`);

@@ -467,7 +467,7 @@ if (
   registerValueBytesMax +
     operationIdsKept * (operationIdBytesMax + keptReplyBytesMax + 32) +
     fencesPerRegisterMax * (fenceLockBytesMax + 16) +
-    registerRoundsKept * 64
+    registerRoundsKept * 128
 ) {
   throw new Error("a register must hold the longest value and all it remembers");
 }

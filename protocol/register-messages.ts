@@ -2,7 +2,7 @@
  * The messages between proposers and acceptors of strong keys, and an acceptor's durable records.
  *
  *   batch   u8 format (1) | messages, one after the other, to the end
- *   message u8 kind | epoch: ballot | asker: origin | round | by kind
+ *   message u8 kind | epoch: counter, origin | asker: origin | round | by kind
  *   record  u8 format (1) | u8 kind | by kind
  *
  * `asker` is the run of the peer that began the round, so an answer to an earlier run is never taken for one to this.
@@ -87,7 +87,7 @@ export const isRequest = (message: RegisterMessage): message is RegisterRequest 
 
 const writeMessage = (out: ByteWriter, origins: OriginWriter, message: RegisterMessage): void => {
   out.u8(kinds[message.kind]);
-  origins.ballot(out, message.epoch);
+  origins.epoch(out, message.epoch);
   origins.write(out, message.asker);
   out.varint(message.round);
   switch (message.kind) {
@@ -159,7 +159,7 @@ const readFlag = (input: ByteReader): boolean => {
 
 const readMessage = (input: ByteReader, origins: OriginReader): RegisterMessage => {
   const kind = input.u8();
-  const envelope = { epoch: origins.ballot(input), asker: origins.read(input), round: input.varint() };
+  const envelope = { epoch: origins.epoch(input), asker: origins.read(input), round: input.varint() };
   switch (kind) {
     case kinds.prepare:
       return { kind: "prepare", ...envelope, key: input.string(keyBytesMax), ballot: readBallot(input, origins) };
@@ -277,11 +277,11 @@ export const encodeRegisterRecord = (record: RegisterRecord): Buffer => {
       origins.ballot(out, record.floor);
       break;
     case "epoch":
-      origins.ballot(out, record.epoch);
+      origins.epoch(out, record.epoch);
       break;
     case "admission":
       out.u8(record.admitted ? 1 : 0);
-      origins.ballot(out, record.epoch);
+      origins.epoch(out, record.epoch);
       origins.ballot(out, record.floor);
       out.varint(record.highest);
       break;
@@ -314,12 +314,12 @@ const readRecord = (input: ByteReader, origins: OriginReader): RegisterRecord =>
     case recordKinds.floor:
       return { kind: "floor", floor: readBallot(input, origins) };
     case recordKinds.epoch:
-      return { kind: "epoch", epoch: readBallot(input, origins) };
+      return { kind: "epoch", epoch: origins.epoch(input) };
     case recordKinds.admission:
       return {
         kind: "admission",
         admitted: readFlag(input),
-        epoch: origins.ballot(input),
+        epoch: origins.epoch(input),
         floor: origins.ballot(input),
         highest: input.varint(),
       };

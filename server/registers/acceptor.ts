@@ -151,6 +151,8 @@ export class Acceptor {
     if (isAbove(this.epoch, request.epoch)) {
       return this.#answer(from, { kind: "stale", ...envelope }, this.#record);
     }
+    const { ballot } = request as { readonly ballot?: Ballot };
+    if (ballot !== undefined && !isSame(ballot.epoch ?? noBallot, request.epoch)) return this.#refuseAbsurd();
     switch (request.kind) {
       case "prepare":
         return this.#onPrepare(from, request, envelope);

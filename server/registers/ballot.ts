@@ -1,7 +1,7 @@
 /**
  * The order of ballots, and the counter they are drawn from.
  *
- * Compared as whole tuples: counter, then the origin's bytes. A store that compared times alone let an accept in below the
+ * Compared as whole tuples: epoch, counter, then the origin's bytes. A store that compared times alone let an accept in below the
  * accepted one (scylladb #6139). Every attempt has a ballot of its own, so a ballot never stands for two values: the
  * counter only grows within a run, and each run of a peer is another origin.
  */
@@ -13,6 +13,12 @@ import { invariant } from "./invariant.ts";
 export { type Ballot, noBallot };
 
 export const compareBallots = (a: Ballot, b: Ballot): number => {
+  if (a.epoch !== b.epoch) {
+    // What one acceptor accepted in an earlier epoch must not outrank what was chosen since: the disk that would have
+    // refused the one for the other's sake is lost.
+    const order = compareBallots(a.epoch ?? noBallot, b.epoch ?? noBallot);
+    if (order !== 0) return order;
+  }
   if (a.counter !== b.counter) return a.counter - b.counter;
   if (a.origin === b.origin) return 0;
   return a.origin < b.origin ? -1 : 1;
@@ -45,11 +51,11 @@ export class BallotClock {
     if (counter > this.highest) this.highest = counter;
   }
 
-  /** A ballot that was never used, above all that was heard of. */
-  next(origin: OriginId): Ballot {
+  /** A ballot that was never used, above all of its epoch that was heard of. */
+  next(origin: OriginId, epoch: Ballot): Ballot {
     const counter = this.highest + 1;
     invariant(counter <= ballotCounterMax, "ballot counters end at 2^47");
     this.highest = counter;
-    return Object.freeze({ counter, origin });
+    return Object.freeze(epoch.counter === 0 ? { counter, origin } : { counter, origin, epoch });
   }
 }

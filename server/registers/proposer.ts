@@ -224,7 +224,7 @@ export class Proposer {
   }
 
   #prepare(state: KeyState): void {
-    const ballot = this.#options.clock.next(this.#options.origin);
+    const ballot = this.#options.clock.next(this.#options.origin, this.epoch);
     const { sweep } = state;
     state.sweep = undefined;
     const round = this.#open(state, "prepare", { ballot, sweep });
@@ -238,7 +238,7 @@ export class Proposer {
         waiting.attempts.push({ ...answer, ballot });
       }
     }
-    const next = this.#options.clock.next(this.#options.origin);
+    const next = this.#options.clock.next(this.#options.origin, ballot.epoch ?? noBallot);
     const round = this.#open(state, "accept", { ballot, evaluation, next });
     const value = encodeRegisterValue(evaluation.value);
     this.#broadcast({ kind: "accept", ...this.#envelope(round), key: state.key, ballot, next, value });
@@ -344,7 +344,8 @@ export class Proposer {
     invariant(state.round === undefined, "a key has one round in flight");
     const round = new Round(this.nextRound(), phase, {
       ...given,
-      epoch: this.epoch,
+      // An accept belongs to the epoch its promises were made in, though this peer may have heard of a later one.
+      epoch: given.ballot === undefined ? this.epoch : (given.ballot.epoch ?? noBallot),
       startedMs: this.nowMs,
       deadlineMs: this.nowMs + roundMsMax,
       joined: this.#arrivals,

@@ -16,7 +16,8 @@ const record = <T>(model: { readonly [Field in keyof T]: fc.Arbitrary<T[Field]> 
   fc.record(model as { [Field in keyof T]: fc.Arbitrary<T[Field]> }, { noNullPrototype: true }) as fc.Arbitrary<T>;
 
 const counter = fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: ballotCounterMax }));
-export const ballot: fc.Arbitrary<Ballot> = record<Ballot>({ counter, origin });
+const epoch: fc.Arbitrary<Ballot> = record<Ballot>({ counter, origin });
+export const ballot: fc.Arbitrary<Ballot> = fc.oneof(epoch, record<Ballot>({ counter, origin, epoch }));
 const anyBallot = fc.oneof({ weight: 4, arbitrary: ballot }, { weight: 1, arbitrary: fc.constant(noBallot) });
 const version = fc.maxSafeNat();
 const integer = fc.oneof(
@@ -58,7 +59,8 @@ export const registerValue: fc.Arbitrary<RegisterValue> = record({
 
 const text = registerValue.map(encodeRegisterValue);
 const key = bytes(30);
-const envelope = { epoch: anyBallot, asker: origin, round: fc.maxSafeNat() };
+const anyEpoch = fc.oneof({ weight: 4, arbitrary: epoch }, { weight: 1, arbitrary: fc.constant(noBallot) });
+const envelope = { epoch: anyEpoch, asker: origin, round: fc.maxSafeNat() };
 const held = fc.oneof(
   record({ accepted: ballot, value: text, floor: fc.constant(noBallot) }),
   record({ accepted: fc.constant(noBallot), value: fc.constant(""), floor: anyBallot }),
@@ -86,11 +88,11 @@ export const registerRecord: fc.Arbitrary<RegisterRecord> = fc.oneof(
   record({ kind: kind("accept"), key, accepted: ballot, promise: ballot, value: text }),
   record({ kind: kind("remove"), key, floor: ballot }),
   record({ kind: kind("floor"), floor: ballot }),
-  record({ kind: kind("epoch"), epoch: ballot }),
+  record({ kind: kind("epoch"), epoch }),
   record({
     kind: kind("admission"),
     admitted: fc.boolean(),
-    epoch: anyBallot,
+    epoch: anyEpoch,
     floor: anyBallot,
     highest: fc.maxSafeNat(),
   }),

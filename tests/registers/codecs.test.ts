@@ -95,7 +95,7 @@ test("damaged, cut and foreign bytes are refused and nothing else happens", () =
 const a = "a.0k2v7x1abcd0f9z" as OriginId;
 const b = "site-2_B.0k2v7x1abcd0f9z" as OriginId;
 const low = { counter: 1, origin: a };
-const high = { counter: 2 ** 47 - 1, origin: b };
+const high = { counter: 2 ** 47 - 1, origin: b, epoch: low };
 const dead: RegisterValue = {
   bytes: undefined,
   version: 130,

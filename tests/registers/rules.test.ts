@@ -90,9 +90,9 @@ class Peers {
     this.flying = kept;
   }
 
-  later(ms: number): void {
+  later(ms: number, names = this.names): void {
     this.nowMs += ms;
-    for (const name of this.names) {
+    for (const name of names) {
       this.at(name).setTime(this.nowMs);
       this.at(name).tick();
       this.turn(name);
@@ -126,6 +126,11 @@ const set = (value: string, condition: "none" | "absent" = "none"): Operation =>
   returnsOld: false,
   ttlMs: 0,
 });
+
+const among =
+  (...names: string[]) =>
+  (_: RegisterMessage, { from, to }: Flying): boolean =>
+    names.includes(from) && names.includes(to);
 
 test("what one peer wrote every peer reads", () => {
   const peers = new Peers();
@@ -168,10 +173,6 @@ test("a refused accept is tried again and done once", () => {
 
 test("what was in an accept is not answered from a prepare: the accept could still come to pass", () => {
   const peers = new Peers(5);
-  const among =
-    (...names: string[]) =>
-    (_: RegisterMessage, { from, to }: Flying) =>
-      names.includes(from) && names.includes(to);
   assert.equal(peers.ask("c", set("old")), "ok");
   // A delete and a claim go out in one round of a, whose own disk is stuck; e alone accepts it.
   peers.stuck.add("a");
@@ -309,6 +310,77 @@ test("a lost disk answers nothing until it is readmitted, and then knows what th
     peers.later(100);
   }
   assert.equal(peers.show(write), "2");
+});
+
+/** a, b and c have promised a's round; its accepts are in `flying`. Its ballot is far above all that d and e know. */
+const withRoundUnderWay = (): { readonly peers: Peers; readonly write: number } => {
+  const peers = new Peers(5);
+  assert.equal(peers.ask("e", set("old")), "ok");
+  peers.later(1100);
+  const write = peers.operate("a", { kind: "append", text: "+a" }, 1e6);
+  for (let tries = 0; tries < 6; tries++) {
+    peers.flying = [];
+    peers.later(500, ["a" as PeerName]);
+    if (peers.flying.length === 0) peers.later(500, ["a" as PeerName]);
+  }
+  peers.deliver(({ kind }, { to }) => kind === "promised" || (kind === "prepare" && (to === "b" || to === "c")), true);
+  peers.flying = peers.flying.filter(({ bytes }) => decodeRegisterMessages(bytes)[0]?.kind === "accept");
+  assert.equal(peers.flying.length, 4);
+  return { peers, write };
+};
+
+/** c loses its disk, and is readmitted by b, d and e; a hears of nothing. */
+const loseAndReadmit = (peers: Peers): void => {
+  const c = "c" as PeerName;
+  const others = peers.names.filter((name) => name !== "a");
+  peers.flying = [];
+  peers.disks.set(c, []);
+  peers.start(c);
+  peers.at("c").readmit(peers.origin(c));
+  for (let tries = 0; tries < 60 && !peers.at("c").status.admitted; tries++) {
+    peers.turn(c);
+    peers.deliver(among("b", "c", "d", "e"));
+    peers.later(100, others);
+  }
+  assert.ok(peers.at("c").status.admitted);
+};
+
+test("a round that rests on a promise of a lost disk does not displace what was chosen after its readmission", () => {
+  const { peers, write } = withRoundUnderWay();
+  const underWay = peers.flying.filter(({ to }) => to !== "c");
+  loseAndReadmit(peers);
+  // A majority of c, d and e, none of which knows of a's round, lets e write.
+  const newer = peers.operate("e", { kind: "append", text: "+e" }, 1e6);
+  for (let tries = 0; tries < 60 && peers.show(newer) === "waits"; tries++) {
+    peers.deliver(among("c", "d", "e"));
+    if (peers.show(newer) === "waits") peers.later(100, ["c", "d", "e"] as PeerName[]);
+  }
+  assert.equal(peers.show(newer), "5");
+  peers.flying = underWay;
+  peers.deliver();
+  const answer = peers.show(write);
+  const held = peers.ask("b", get);
+  assert.ok(held.includes("+e"), `${held}: what e was told is still there`);
+  assert.ok(answer !== "5" && held.split("+a").length <= 2);
+});
+
+test("a round that a lost disk accepted is not finished after its readmission", () => {
+  const { peers, write } = withRoundUnderWay();
+  const toB = peers.flying.filter(({ to }) => to === "b");
+  // c accepts, and its answer is long under way; with a's own that is two of the three a waits for.
+  peers.deliver(({ kind }, { to }) => kind === "accept" && to === "c", true);
+  const answerOfC = peers.flying.filter(({ from }) => from === "c");
+  assert.equal(answerOfC.length, 1);
+  loseAndReadmit(peers);
+  peers.flying = [...answerOfC, ...toB];
+  peers.deliver(among("a", "b", "c"));
+  const answer = peers.show(write);
+  const read = peers.operate("d", get, 1e6);
+  for (let tries = 0; tries < 60 && peers.show(read) === "waits"; tries++) {
+    peers.deliver(among("c", "d", "e"));
+    peers.later(100, ["c", "d", "e"] as PeerName[]);
+  }
+  assert.ok(answer === "waits" || peers.show(read) === "old+a", `${answer}, but d reads ${peers.show(read)}`);
 });
 
 test("a readmission needs a majority of the others", () => {

@@ -23,8 +23,9 @@ export class Violation extends Error {
 }
 
 /** Written here on purpose, and not taken from the core: the two must agree. */
-const isBelow = (a: Ballot, b: Ballot): boolean =>
-  a.counter < b.counter || (a.counter === b.counter && a.origin < b.origin);
+const order = (a: Ballot, b: Ballot): number =>
+  a.counter - b.counter || (a.origin < b.origin ? -1 : +(a.origin > b.origin));
+const isBelow = (a: Ballot, b: Ballot): boolean => (order(a.epoch ?? noBallot, b.epoch ?? noBallot) || order(a, b)) < 0;
 const higher = (a: Ballot, b: Ballot): Ballot => (isBelow(a, b) ? b : a);
 const show = ({ counter, origin }: Ballot): string => `${counter}@${origin.slice(0, 1)}${origin.slice(-1)}`;
 
@@ -121,7 +122,7 @@ export class Checks {
   }
 
   #oneValue(key: string, ballot: Ballot, value: string): void {
-    const name = `${key} ${ballot.counter} ${ballot.origin}`;
+    const name = `${key} ${ballot.counter} ${ballot.origin} ${ballot.epoch?.counter} ${ballot.epoch?.origin}`;
     const known = this.#values.get(name);
     if (known !== undefined && known !== value) throw new Violation(`ballot ${show(ballot)} of ${key} has two values`);
     this.#values.set(name, value);

@@ -96,9 +96,9 @@ const proposer: readonly Mutant[] = [
     edits: [
       {
         file: "server/registers/proposer.ts",
-        find: "    const ballot = this.#options.clock.next(this.#options.origin);\n    const { sweep } = state;",
+        find: "    const ballot = this.#options.clock.next(this.#options.origin, this.epoch);\n    const { sweep } = state;",
         replace:
-          "    const ballot = this.#reused ?? this.#options.clock.next(this.#options.origin);\n    const { sweep } = state;",
+          "    const ballot = this.#reused ?? this.#options.clock.next(this.#options.origin, this.epoch);\n    const { sweep } = state;",
       },
       {
         file: "server/registers/proposer.ts",
@@ -270,24 +270,6 @@ const disks: readonly Mutant[] = [
     "if (this.finished || !this.#isRaised || this.#reading > 0 || this.#unread.size > 0) return;\n    if (!survivors.every(({ listed }) => listed)) return;",
     "if (this.finished || !this.#isRaised) return;",
   ),
-  {
-    name: "epoch-ignored",
-    why: "what was begun with a lost disk may be finished with the new one",
-    registers: true,
-    edits: [
-      {
-        file: "server/registers/acceptor.ts",
-        find: "const envelope = { epoch: this.epoch, asker, round };",
-        replace:
-          'const isOld = request.kind !== "raise" && request.kind !== "list";\n    const envelope = { epoch: isOld ? request.epoch : this.epoch, asker, round };',
-      },
-      {
-        file: "server/registers/acceptor.ts",
-        find: "if (isAbove(this.epoch, request.epoch)) {",
-        replace: "if (isAbove(this.epoch, request.epoch) && !isOld) {",
-      },
-    ],
-  },
   shell(
     "backup-trusted",
     "a disk that was rolled back answers from what it held then",
