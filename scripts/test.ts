@@ -9,8 +9,9 @@
  * Node 20's runner finds no TypeScript files by itself and calls an empty run a success, so the files are listed here
  * and an empty list fails. Its own summary is the last thing printed. Exit code: 0 all is well, 1 not, 2 wrong usage.
  */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, statSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -29,8 +30,8 @@ const script = (path: string, ...given: string[]): readonly string[] => [
 ];
 
 const checks: readonly (readonly [name: string, command: readonly string[]])[] = [
-  ["format and lint", [binary("biome"), "ci", "--colors=off", "--max-diagnostics=30", "."]],
   ["promises and purity", [binary("eslint"), "protocol", "server", "client-tui", "scripts", "tests"]],
+  ["format and lint", [binary("biome"), "ci", "--colors=off", "--max-diagnostics=30", "."]],
   [
     "arrows between folders",
     [
@@ -50,28 +51,39 @@ const checks: readonly (readonly [name: string, command: readonly string[]])[] =
   ["docs/OPERATIONS.md, metrics", script("scripts/docs-metrics.ts", "--check")],
 ];
 
-const run = (command: readonly string[]): { readonly code: number; readonly text: string } => {
-  const [program = "", ...given] = command;
-  const { status, stdout, stderr } = spawnSync(program, given, {
-    cwd: root,
-    encoding: "utf8",
-    maxBuffer: 64 * 1024 * 1024,
+const run = (command: readonly string[]): Promise<{ readonly code: number; readonly text: string }> =>
+  new Promise((resolve, reject) => {
+    const [program = "", ...given] = command;
+    const child = spawn(program, given, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    let text = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8");
+      stream.on("data", (chunk: string) => {
+        text += chunk;
+      });
+    }
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code: code ?? 1, text }));
   });
-  return { code: status ?? 1, text: `${stdout}${stderr}` };
-};
 
-const runChecks = (): string[] => {
+/** Two at a time: the longest takes one core for as long as all others take the other. */
+const runChecks = async (): Promise<string[]> => {
   const failed: string[] = [];
-  for (const [name, command] of checks) {
-    const startedMs = performance.now();
-    const { code, text } = run(command);
-    process.stdout.write(
-      `${code === 0 ? "ok    " : "FAILED"} ${name} (${((performance.now() - startedMs) / 1000).toFixed(1)} s)\n`,
-    );
-    if (code === 0) continue;
-    failed.push(name);
-    process.stdout.write(`${text.trimEnd()}\n`);
-  }
+  const waiting = [...checks];
+  const lane = async (): Promise<void> => {
+    for (let check = waiting.shift(); check !== undefined; check = waiting.shift()) {
+      const [name, command] = check;
+      const startedMs = performance.now();
+      const { code, text } = await run(command);
+      process.stdout.write(
+        `${code === 0 ? "ok    " : "FAILED"} ${name} (${((performance.now() - startedMs) / 1000).toFixed(1)} s)\n`,
+      );
+      if (code === 0) continue;
+      failed.push(name);
+      process.stdout.write(`${text.trimEnd()}\n`);
+    }
+  };
+  await Promise.all([lane(), lane()]);
   return failed;
 };
 
@@ -89,7 +101,7 @@ const listTestFiles = (paths: readonly string[]): string[] => {
   return [...files].sort();
 };
 
-const main = (): number => {
+const main = async (): Promise<number> => {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
@@ -105,7 +117,7 @@ const main = (): number => {
     return 0;
   }
   const isPartial = positionals.length > 0 || values.name !== undefined;
-  const failed = isPartial ? [] : runChecks();
+  const failed = isPartial ? [] : await runChecks();
   if (values.checks) return failed.length === 0 ? 0 : 1;
 
   const files = listTestFiles(
@@ -113,7 +125,11 @@ const main = (): number => {
   );
   if (files.length === 0) throw new Error("no test files found; a run without tests is no success");
   process.stdout.write(`${files.length} test files\n`);
-  const given = ["--test-reporter=spec", "--test-concurrency=2", `--test-timeout=${fileMsMax}`];
+  const given = [
+    "--test-reporter=spec",
+    `--test-concurrency=${availableParallelism() + 1}`,
+    `--test-timeout=${fileMsMax}`,
+  ];
   if (values.name !== undefined) given.push(`--test-name-pattern=${values.name}`);
   const { status } = spawnSync(process.execPath, ["--import", "tsx", "--test", ...given, ...files], {
     cwd: root,
@@ -124,7 +140,7 @@ const main = (): number => {
 };
 
 try {
-  process.exitCode = main();
+  process.exitCode = await main();
 } catch (error) {
   process.stderr.write(`npm test: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 2;

@@ -33,7 +33,11 @@ export const startScript = (
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^(CHORUS_|npm_|NODE_TEST_CONTEXT)/.test(name)),
   );
-  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), join(projectRoot, file), ...given], {
+  // The server as its users run it, compiled: that starts in a tenth of the time.
+  const program = file.startsWith("server/")
+    ? [join(projectRoot, "scripts/run.js"), file.replace(/\.ts$/, "")]
+    : ["--import", import.meta.resolve("tsx"), join(projectRoot, file)];
+  const child = spawn(process.execPath, [...program, ...given], {
     cwd: options.cwd ?? projectRoot,
     env: { ...env, ...options.env },
   });
