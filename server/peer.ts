@@ -805,7 +805,8 @@ class Peer implements RunningPeer, LinkEvents {
             checkpointBytes: this.#checkpointBytes,
           }
         : undefined;
-    if (running !== undefined) this.#loop.begin();
+    // Who reads a status may act on it, such as stop counting on another copy: it tells only of what is in the log.
+    if (running !== undefined) this.#loop.flush();
     return statusReport({
       config: this.#config,
       version: this.#version,

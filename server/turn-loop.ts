@@ -56,6 +56,8 @@ export class TurnLoop implements Turn {
   #syncAgain = false;
   #syncedNextLsn: Lsn = 1;
   #raising = false;
+  /** What the appends of this turn asked for, until its end sees to it. */
+  #wanted = { sync: false, ceiling: 0 };
   #failed = false;
   #stopped = false;
   #waiters: (() => void)[] = [];
@@ -127,6 +129,8 @@ export class TurnLoop implements Turn {
   }
 
   #append(ready: Ready): void {
+    this.#wanted.sync ||= ready.syncWanted;
+    this.#wanted.ceiling = Math.max(this.#wanted.ceiling, ready.ceilingWanted);
     if (ready.append.length > 0) {
       this.#log.append(ready.append);
       for (const record of ready.append) this.counters.appendedBytes += record.bytes.length;
@@ -142,19 +146,19 @@ export class TurnLoop implements Turn {
     const replica = this.#replica;
     try {
       let raised = 0;
-      const ready = replica.ready();
-      const wanted = ready.ceilingWanted;
-      const raise = !this.#raising && !this.#stopped && (wanted > 0 || !replica.hasHeadroom(replica.ceilingMarginMs));
-      this.#append(ready);
+      this.#append(replica.ready());
+      const { sync, ceiling } = this.#wanted;
+      const raise = !this.#raising && !this.#stopped && (ceiling > 0 || !replica.hasHeadroom(replica.ceilingMarginMs));
       if (raise) {
-        raised = replica.raiseCeiling(wanted);
+        raised = replica.raiseCeiling(ceiling);
         this.#append(replica.ready());
       }
+      this.#wanted = { sync: false, ceiling: 0 };
       this.#inTurn = false;
       this.#takeReplies();
       if (raise) this.#raiseCeiling(raised);
-      if (ready.syncWanted || this.#options.fsync === "always") {
-        if (this.#log.nextLsn > this.#syncedNextLsn || ready.syncWanted) this.requestSync();
+      if (sync || this.#options.fsync === "always") {
+        if (this.#log.nextLsn > this.#syncedNextLsn || sync) this.requestSync();
       }
       this.#releaseHeld();
     } catch (error) {
@@ -249,6 +253,8 @@ export class TurnLoop implements Turn {
     do {
       this.#syncAgain = false;
       this.flush();
+      // This sync is the one that was wanted.
+      this.#wanted.sync = false;
       const token = this.#replica.syncBegin();
       const startedMs = performance.now();
       await this.#log.sync();
@@ -264,10 +270,17 @@ export class TurnLoop implements Turn {
     this.#syncing = false;
   }
 
-  /** Appends what is pending now, within the turn: for those who are about to sync, or to stop. */
+  /** Appends what is pending now, within the turn: for those who are about to sync, to stop, or to tell of it. */
   flush(): void {
+    if (this.#failed) return;
     this.begin();
-    this.#append(this.#replica.ready());
+    try {
+      this.#append(this.#replica.ready());
+    } catch (error) {
+      // What ready() handed out is in no log now: whoever called may not go on as if nothing had happened.
+      this.#fail(error);
+      throw error;
+    }
   }
 
   /** Everything applied so far is appended and on disk when it resolves. */

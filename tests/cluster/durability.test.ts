@@ -1,7 +1,10 @@
 /** What an acknowledgement means at each level asked for, and that a clean stop loses nothing. */
 import assert from "node:assert/strict";
+import { Agent, get, type IncomingMessage } from "node:http";
+import { json } from "node:stream/consumers";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import { parseStatus, type StatusReport } from "../../protocol/status.ts";
 import { fill } from "../support/hammer.ts";
 import { until } from "../support/processes.ts";
 import { quickLinks, type RealPeer, sameEverywhere, testScale, withCluster } from "../support/real-cluster.ts";
@@ -197,3 +200,38 @@ test("a clean stop hands the last writes to the others: they need not wait for i
     for (const key of acked) assert.equal(all.get(key), key);
   });
 });
+
+test("a peer's status never runs ahead of its log: what it reports, a kill -9 does not take away", async (t) => {
+  await withCluster(t, { count: 2 }, async (cluster) => {
+    const [a, b] = cluster.peers as [RealPeer, RealPeer];
+    await cluster.identical();
+    await cluster.linked();
+    const client = await a.connect();
+    // A kept connection: the question is read in the turn that reads the frames, not in the one after it.
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const ask = async (): Promise<{ readonly writes: number; readonly nextLsn: number }> => {
+      const { versionVector, log } = await statusOver(agent, b);
+      return { writes: Object.values(versionVector).reduce((sum, seq) => sum + seq, 0), nextLsn: log.nextLsn };
+    };
+    for (let round = 0; round < 20; round++) {
+      const before = await ask();
+      b.pause();
+      await client.call("SET", `k${round}`, "v");
+      const asked = ask();
+      b.resume();
+      const after = await asked;
+      if (after.writes > before.writes) assert(after.nextLsn > before.nextLsn, `round ${round}: reported, not in the log`);
+    }
+    agent.destroy();
+    client.close();
+  });
+});
+
+const statusOver = async (agent: Agent, peer: RealPeer): Promise<StatusReport> => {
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    get({ agent, port: peer.httpPort, host: "127.0.0.1", path: "/status" }, resolve).on("error", reject);
+  });
+  const parsed = parseStatus(await json(response));
+  assert(parsed.ok);
+  return parsed.status;
+};
