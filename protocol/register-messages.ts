@@ -1,9 +1,10 @@
 /**
  * The messages between proposers and acceptors of strong keys, and an acceptor's durable records.
  *
- *   batch   u8 format (1) | messages, one after the other, to the end
- *   message u8 kind | epoch: counter, origin | asker: origin | round | by kind
- *   record  u8 format (1) | u8 kind | by kind
+ *   messages u8 20, the kind of link message | u8 format (1) | messages, one after the other, to the end
+ *   message  u8 kind | epoch: counter, origin | asker: origin | round | by kind
+ *   records  u8 format (1) | records, one after the other, to the end
+ *   record   u8 kind | by kind
  *
  * `asker` is the run of the peer that began the round, so an answer to an earlier run is never taken for one to this.
  */
@@ -82,6 +83,9 @@ const kinds = {
 const firstResponse = kinds.promised;
 
 const format = 1;
+
+/** First byte of these messages on a link. link-messages.ts has 1 to 18, published.ts 19. */
+export const registersKind = 20;
 
 export const isRequest = (message: RegisterMessage): message is RegisterRequest => kinds[message.kind] < firstResponse;
 
@@ -204,6 +208,7 @@ const readMessage = (input: ByteReader, origins: OriginReader): RegisterMessage 
 export const encodeRegisterMessages = (messages: readonly RegisterMessage[]): Buffer => {
   const out = new ByteWriter(512);
   const origins = new OriginWriter();
+  out.u8(registersKind);
   out.u8(format);
   for (const message of messages) writeMessage(out, origins, message);
   return out.take();
@@ -213,6 +218,7 @@ export const encodeRegisterMessages = (messages: readonly RegisterMessage[]): Bu
 export const decodeRegisterMessages = (bytes: Uint8Array): readonly RegisterMessage[] => {
   const input = new ByteReader(bytes);
   const origins = new OriginReader();
+  if (input.u8() !== registersKind) throw new DecodeFault("not register messages");
   const found = input.u8();
   if (found !== format) throw new DecodeFault(`register messages of format ${found}, this version reads ${format}`);
   const messages: RegisterMessage[] = [];
@@ -253,53 +259,52 @@ const recordKinds = {
   admission: 6,
 } as const satisfies Record<RegisterRecord["kind"], number>;
 
-export const encodeRegisterRecord = (record: RegisterRecord): Buffer => {
-  const out = new ByteWriter(128);
-  const origins = new OriginWriter();
-  out.u8(format);
+const writeRecord = (out: ByteWriter, origins: OriginWriter, record: RegisterRecord): void => {
   out.u8(recordKinds[record.kind]);
   switch (record.kind) {
     case "promise":
       out.string(record.key);
-      origins.ballot(out, record.promise);
-      break;
+      return origins.ballot(out, record.promise);
     case "accept":
       out.string(record.key);
       origins.ballot(out, record.accepted);
       origins.ballot(out, record.promise);
-      out.string(record.value);
-      break;
+      return out.string(record.value);
     case "remove":
       out.string(record.key);
-      origins.ballot(out, record.floor);
-      break;
+      return origins.ballot(out, record.floor);
     case "floor":
-      origins.ballot(out, record.floor);
-      break;
+      return origins.ballot(out, record.floor);
     case "epoch":
-      origins.epoch(out, record.epoch);
-      break;
+      return origins.epoch(out, record.epoch);
     case "admission":
       out.u8(record.admitted ? 1 : 0);
       origins.epoch(out, record.epoch);
       origins.ballot(out, record.floor);
-      out.varint(record.highest);
-      break;
+      return out.varint(record.highest);
   }
+};
+
+export const encodeRegisterRecords = (records: readonly RegisterRecord[]): Buffer => {
+  const out = new ByteWriter(512);
+  const origins = new OriginWriter();
+  out.u8(format);
+  for (const record of records) writeRecord(out, origins, record);
   return out.take();
 };
 
-/** Throws DecodeFault for anything that is not exactly one record. */
-export const decodeRegisterRecord = (bytes: Uint8Array): RegisterRecord => {
+/** Throws DecodeFault for anything that is not whole records. */
+export const decodeRegisterRecords = (bytes: Uint8Array): readonly RegisterRecord[] => {
   const input = new ByteReader(bytes);
-  const record = readRecord(input, new OriginReader());
-  input.expectEnd();
-  return record;
+  const origins = new OriginReader();
+  const found = input.u8();
+  if (found !== format) throw new DecodeFault(`register records of format ${found}, this version reads ${format}`);
+  const records: RegisterRecord[] = [];
+  while (input.left > 0) records.push(readRecord(input, origins));
+  return records;
 };
 
 const readRecord = (input: ByteReader, origins: OriginReader): RegisterRecord => {
-  const found = input.u8();
-  if (found !== format) throw new DecodeFault(`register record of format ${found}, this version reads ${format}`);
   const kind = input.u8();
   switch (kind) {
     case recordKinds.promise:

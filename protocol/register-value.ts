@@ -194,10 +194,15 @@ const readHead = (input: ByteReader): Head => {
   return { bytes, version, lease };
 };
 
-/** What an acceptor wants to know: is it dead, does a lease run. `text` was decoded whole when it came in. */
-export const peekRegisterValue = (
-  text: string,
-): { readonly live: boolean; readonly version: number; readonly lease: Lease | undefined } => {
+/** What an acceptor wants to know: is it dead, does a lease run. */
+export interface RegisterHead {
+  readonly live: boolean;
+  readonly version: number;
+  readonly lease: Lease | undefined;
+}
+
+/** `text` was decoded whole when it came in. */
+export const peekRegisterValue = (text: string): RegisterHead => {
   const { bytes, version, lease } = readHead(new ByteReader(Buffer.from(text, "latin1")));
   return { live: bytes !== undefined, version, lease };
 };

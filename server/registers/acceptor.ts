@@ -16,10 +16,16 @@
  */
 import { promisesOnlyMax, registerKeysPerPage } from "../../protocol/limits.ts";
 import type { RegisterRecord, RegisterRequest, RegisterResponse } from "../../protocol/register-messages.ts";
-import { peekRegisterValue } from "../../protocol/register-value.ts";
+import { peekRegisterValue, type RegisterHead } from "../../protocol/register-value.ts";
 import type { PeerName } from "../../protocol/words.ts";
 import { type Ballot, type BallotClock, highestBallot, isAbove, isSame, noBallot } from "./ballot.ts";
 import { invariant } from "./invariant.ts";
+
+/** What a register takes in memory beside its key and value: ballots, map entry, place in the list. An estimate. */
+const registerOverheadBytes = 160;
+
+/** Where a scan begins: at the end of any list. */
+export const scanStart = Number.MAX_SAFE_INTEGER;
 
 interface Register {
   promise: Ballot;
@@ -28,6 +34,10 @@ interface Register {
   value: string;
   /** The record its state is on disk with. */
   record: number;
+  /** Its place in the list of keys. */
+  slot: number;
+  /** It has a value; else it was deleted, or only promised. */
+  live: boolean;
 }
 
 export interface Addressed<Message> {
@@ -43,8 +53,8 @@ interface HeldResponse extends Addressed<RegisterResponse> {
 /** What the acceptor tells the rest of this peer. */
 export interface AcceptorHooks {
   append(record: RegisterRecord): number;
-  /** A register was accepted, or loaded at the start. */
-  held(key: string, value: string): void;
+  /** A register was accepted. */
+  held(key: string, head: RegisterHead): void;
   removed(key: string): void;
   epochRaised(epoch: Ballot): void;
 }
@@ -57,6 +67,10 @@ export class Acceptor {
   #released: Addressed<RegisterResponse>[] = [];
   #synced = 0;
   #promisesOnly = 0;
+  /** Every key once, in no order: for scans, which go from the end to the front. */
+  readonly #keys: string[] = [];
+  /** Keys whose state the next checkpoint has to store. */
+  #changed = new Set<string>();
   /** The record that the epoch and the floor are on disk with. */
   #record = 0;
   /** Sorted, for whoever lists. */
@@ -66,6 +80,10 @@ export class Acceptor {
   admitted = false;
   /** Messages that no sound peer sends: absurd counters, two values of one ballot. */
   refusedAbsurd = 0;
+  /** Of keys and values, as they lie in memory. */
+  bytes = 0;
+  /** Keys that have a value. */
+  liveCount = 0;
 
   constructor(clock: BallotClock, hooks: AcceptorHooks) {
     this.#clock = clock;
@@ -76,13 +94,55 @@ export class Acceptor {
     return this.#registers.size;
   }
 
-  /** What lies here, without asking anybody: may be stale. For SCAN, TRACE and the checkpoint. */
+  /** What lies here, without asking anybody: may be stale. */
   *entries(): IterableIterator<readonly [string, Readonly<Register>]> {
     yield* this.#registers;
   }
 
   look(key: string): Readonly<Register> | undefined {
     return this.#registers.get(key);
+  }
+
+  /**
+   * Visits some `count` live keys from `cursor` on (`scanStart` first) and returns where to go on, 0 at the end. The list
+   * is walked from its end: a key that is removed is replaced by the last one, which so moves to where the walk has yet to
+   * come, or came from where it was already. No key that stays is missed.
+   */
+  scan(cursor: number, count: number, visit: (key: string) => void): number {
+    let at = Math.min(cursor, this.#keys.length);
+    for (let left = count; left > 0 && at > 0; left--) {
+      const key = this.#keys[--at] as string;
+      if (this.#registers.get(key)?.live === true) visit(key);
+    }
+    return at;
+  }
+
+  // ---- checkpoint -------------------------------------------------------------------------------------------------------
+
+  /** Keys whose state changed since the last call: what the checkpoint that begins now must store. */
+  takeChanged(): ReadonlySet<string> {
+    const changed = this.#changed;
+    this.#changed = new Set();
+    return changed;
+  }
+
+  /** The record that restores this key as it is now; undefined: it is not there. */
+  storedRecord(key: string): RegisterRecord | undefined {
+    const register = this.#registers.get(key);
+    if (register === undefined) return undefined;
+    const { promise, accepted, value } = register;
+    return accepted.counter > 0 ? { kind: "accept", key, accepted, promise, value } : { kind: "promise", key, promise };
+  }
+
+  /** The record that restores all but the registers, before them. */
+  admissionRecord(): RegisterRecord {
+    const { admitted, epoch, floor } = this;
+    return { kind: "admission", admitted, epoch, floor, highest: this.#clock.highest };
+  }
+
+  /** What replay() did so far came from the checkpoint, not from the log behind it. */
+  checkpointRestored(): void {
+    this.#changed.clear();
   }
 
   // ---- recovery ---------------------------------------------------------------------------------------------------------
@@ -218,7 +278,7 @@ export class Acceptor {
     const { key, ballot } = request;
     const register = this.#registers.get(key);
     if (register === undefined || !isSame(register.accepted, ballot) || isAbove(register.promise, ballot)) return;
-    if (peekRegisterValue(register.value).live) return;
+    if (register.live) return;
     this.#remove(key);
     this.#raiseFloor(ballot);
     this.#record = this.#hooks.append({ kind: "remove", key, floor: this.floor });
@@ -261,15 +321,29 @@ export class Acceptor {
 
   #setPromise(key: string, promise: Ballot): Register {
     this.#clock.hear(promise.counter);
+    this.#changed.add(key);
     const register = this.#registers.get(key);
     if (register !== undefined) {
       register.promise = promise;
       return register;
     }
-    const made = { promise, accepted: noBallot, value: "", record: 0 };
+    const made = { promise, accepted: noBallot, value: "", record: 0, slot: this.#keys.length, live: false };
     this.#registers.set(key, made);
+    this.#keys.push(key);
+    this.bytes += key.length + registerOverheadBytes;
     this.#promisesOnly++;
     return made;
+  }
+
+  #drop(key: string, register: Register): void {
+    this.#changed.add(key);
+    this.#registers.delete(key);
+    if (register.live) this.liveCount--;
+    this.bytes -= key.length + registerOverheadBytes + register.value.length;
+    const last = this.#keys.pop() as string;
+    if (last === key) return;
+    this.#keys[register.slot] = last;
+    (this.#registers.get(last) as Register).slot = register.slot;
   }
 
   #setAccepted(key: string, accepted: Ballot, promise: Ballot, value: string): Register {
@@ -277,8 +351,12 @@ export class Acceptor {
     const register = this.#setPromise(key, promise);
     if (register.accepted.counter === 0) this.#promisesOnly--;
     register.accepted = accepted;
+    this.bytes += value.length - register.value.length;
     register.value = value;
-    this.#hooks.held(key, value);
+    const head = peekRegisterValue(value);
+    if (register.live !== head.live) this.liveCount += head.live ? 1 : -1;
+    register.live = head.live;
+    this.#hooks.held(key, head);
     return register;
   }
 
@@ -286,7 +364,7 @@ export class Acceptor {
     const register = this.#registers.get(key);
     if (register === undefined) return;
     if (register.accepted.counter === 0) this.#promisesOnly--;
-    this.#registers.delete(key);
+    this.#drop(key, register);
     this.#hooks.removed(key);
   }
 
@@ -300,14 +378,16 @@ export class Acceptor {
     for (const [key, register] of this.#registers) {
       if (register.accepted.counter > 0) continue;
       this.#raiseFloor(register.promise);
-      this.#registers.delete(key);
+      this.#drop(key, register);
     }
     this.#promisesOnly = 0;
   }
 
   #forgetAll(): void {
-    for (const key of this.#registers.keys()) this.#hooks.removed(key);
-    this.#registers.clear();
+    for (const [key, register] of this.#registers) {
+      this.#drop(key, register);
+      this.#hooks.removed(key);
+    }
     this.#promisesOnly = 0;
     this.floor = noBallot;
   }

@@ -4,7 +4,7 @@
  * Synchronous calls put facts in (operations, messages, time, finished syncs); ready() hands out what there is to do.
  * Nothing in here waits, reads a clock or draws randomness. The shell's contract:
  *
- * 1. restore() every stored record in order, then start(): a new run, hence a new origin;
+ * 1. restore() everything stored in order, the checkpoint's first, then start(): a new run, hence a new origin;
  * 2. setTime() before each batch of calls, with a monotonic clock. No other clock is ever needed, nor would do;
  * 3. take ready(): append its records in order, sync, then synced(their number). Messages and results may go at once: what
  *    must not leave before the sync is still held here;
@@ -15,16 +15,16 @@
 import { registerMessageBytes, sweepsAtOnceMax } from "../../protocol/limits.ts";
 import {
   decodeRegisterMessages,
-  decodeRegisterRecord,
+  decodeRegisterRecords,
   encodeRegisterMessages,
-  encodeRegisterRecord,
+  encodeRegisterRecords,
   isRequest,
   type RegisterMessage,
   type RegisterRecord,
   type RegisterRequest,
   type RegisterResponse,
 } from "../../protocol/register-messages.ts";
-import { peekRegisterValue } from "../../protocol/register-value.ts";
+import { peekRegisterValue, type RegisterHead } from "../../protocol/register-value.ts";
 import type { OriginId, PeerName } from "../../protocol/words.ts";
 import { Acceptor } from "./acceptor.ts";
 import { type Ballot, BallotClock, noBallot } from "./ballot.ts";
@@ -51,7 +51,7 @@ export interface RegistersOptions {
 }
 
 export interface RegistersReady {
-  /** To be appended in order, then synced. */
+  /** Records in batches, each to be stored whole or not at all; to be appended in order, then synced. */
   readonly append: readonly Uint8Array[];
   /** What synced() is to be called with once these, and all before, are on disk. */
   readonly appendedThrough: number;
@@ -71,7 +71,7 @@ export class Registers {
   readonly acceptor: Acceptor;
   #proposer: Proposer | undefined;
   #readmission: Readmission | undefined;
-  #append: Uint8Array[] = [];
+  #append: RegisterRecord[] = [];
   #appended = 0;
   #isReplaying = true;
   readonly #outbox = new Map<PeerName, RegisterMessage[]>();
@@ -89,18 +89,43 @@ export class Registers {
     this.#sweeper = new Sweeper(options.name, options.peers, options.deadKeptMs);
     this.acceptor = new Acceptor(this.#clock, {
       append: (record) => this.#appendRecord(record),
-      held: (key, value) => this.#onHeld(key, value),
+      held: (key, head) => this.#onHeld(key, head),
       removed: (key) => this.#sweeper.removed(key),
       epochRaised: (epoch) => this.#onEpoch(epoch),
     });
   }
 
-  // ---- start ------------------------------------------------------------------------------------------------------------
+  // ---- recovery ---------------------------------------------------------------------------------------------------------
 
-  /** One stored record, in the order they were appended. Throws DecodeFault for damage. */
+  /** Stored records, in the order they were appended. Throws DecodeFault for damage. */
   restore(bytes: Uint8Array): void {
-    this.acceptor.replay(decodeRegisterRecord(bytes));
+    for (const record of decodeRegisterRecords(bytes)) this.acceptor.replay(record);
   }
+
+  /** All of the checkpoint was restored; what comes now is in the log behind its beginning. */
+  checkpointRestored(): void {
+    this.acceptor.checkpointRestored();
+  }
+
+  // ---- checkpoint -------------------------------------------------------------------------------------------------------
+
+  /** What restore() wants first. */
+  storedAdmission(): Uint8Array {
+    return encodeRegisterRecords([this.acceptor.admissionRecord()]);
+  }
+
+  /** The keys to store in the checkpoint that begins now. */
+  takeChanged(): ReadonlySet<string> {
+    return this.acceptor.takeChanged();
+  }
+
+  /** For restore(), any time later in the same checkpoint; undefined: the key is gone. It must be in the log, synced. */
+  storedKey(key: string): Uint8Array | undefined {
+    const record = this.acceptor.storedRecord(key);
+    return record === undefined ? undefined : encodeRegisterRecords([record]);
+  }
+
+  // ---- start ------------------------------------------------------------------------------------------------------------
 
   /** Everything stored was restored, all of it is on disk. `origin`: this run, never used before. */
   start(origin: OriginId, nowMs: number): void {
@@ -118,7 +143,8 @@ export class Registers {
     });
     this.#proposer.nowMs = nowMs;
     // No lease is known for longer than this run.
-    for (const [key, { value }] of this.acceptor.entries()) if (value !== "") this.#onHeld(key, value);
+    for (const [key, { value }] of this.acceptor.entries())
+      if (value !== "") this.#onHeld(key, peekRegisterValue(value));
   }
 
   get #running(): Proposer {
@@ -248,7 +274,8 @@ export class Registers {
       for (const batch of batches(messages)) send.push({ to, bytes: encodeRegisterMessages(batch) });
     }
     this.#outbox.clear();
-    const ready = { append: this.#append, appendedThrough: this.#appended, send, results: this.#results };
+    const append = [...batches(this.#append)].map(encodeRegisterRecords);
+    const ready = { append, appendedThrough: this.#appended, send, results: this.#results };
     this.#append = [];
     this.#results = [];
     return ready;
@@ -281,14 +308,14 @@ export class Registers {
   // ---- what the acceptor tells --------------------------------------------------------------------------------------------
 
   #appendRecord(record: RegisterRecord): number {
-    this.#append.push(encodeRegisterRecord(record));
+    this.#append.push(record);
     return ++this.#appended;
   }
 
-  #onHeld(key: string, value: string): void {
+  #onHeld(key: string, head: RegisterHead): void {
     if (this.#isReplaying) return;
-    this.#leases.see(key, peekRegisterValue(value).lease, this.#nowMs);
-    this.#sweeper.held(key, value, this.#nowMs);
+    this.#leases.see(key, head.lease, this.#nowMs);
+    this.#sweeper.held(key, head, this.#nowMs);
   }
 
   #onEpoch(epoch: Ballot): void {
@@ -323,24 +350,18 @@ export class Registers {
   }
 }
 
-const messageBytes = (message: RegisterMessage): number => {
-  if (message.kind === "accept" || message.kind === "promised" || message.kind === "state")
-    return 64 + message.value.length;
-  return 64;
-};
-
 /** In order, in groups of about `registerMessageBytes`. */
-function* batches(messages: readonly RegisterMessage[]): IterableIterator<RegisterMessage[]> {
-  let batch: RegisterMessage[] = [];
+function* batches<Item extends RegisterMessage | RegisterRecord>(items: readonly Item[]): IterableIterator<Item[]> {
+  let batch: Item[] = [];
   let bytes = 0;
-  for (const message of messages) {
-    const size = messageBytes(message);
+  for (const item of items) {
+    const size = 64 + ("value" in item ? item.value.length : 0);
     if (batch.length > 0 && bytes + size > registerMessageBytes) {
       yield batch;
       batch = [];
       bytes = 0;
     }
-    batch.push(message);
+    batch.push(item);
     bytes += size;
   }
   if (batch.length > 0) yield batch;

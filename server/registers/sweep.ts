@@ -6,7 +6,7 @@
  * to forget it and to raise their floor. With a majority instead of all, the acceptor left out could bring back what it
  * held before. A peer that is away holds purging up, never deletes.
  */
-import { peekRegisterValue } from "../../protocol/register-value.ts";
+import type { RegisterHead } from "../../protocol/register-value.ts";
 import type { PeerName } from "../../protocol/words.ts";
 import { rankOf } from "./homes.ts";
 import type { SweepJob } from "./round.ts";
@@ -39,8 +39,7 @@ export class Sweeper {
     return this.#dead.size;
   }
 
-  held(key: string, value: string, nowMs: number): void {
-    const { live, version } = peekRegisterValue(value);
+  held(key: string, { live, version }: RegisterHead, nowMs: number): void {
     if (live) {
       this.#dead.delete(key);
       return;

@@ -11,11 +11,12 @@ import { noBallot } from "../../protocol/ballots.ts";
 import { DecodeFault } from "../../protocol/bytes.ts";
 import {
   decodeRegisterMessages,
-  decodeRegisterRecord,
+  decodeRegisterRecords,
   encodeRegisterMessages,
-  encodeRegisterRecord,
+  encodeRegisterRecords,
   type RegisterMessage,
   type RegisterRecord,
+  registersKind,
 } from "../../protocol/register-messages.ts";
 import {
   decodeRegisterValue,
@@ -50,7 +51,7 @@ test("messages and records come back as they were written", () => {
   );
   fc.assert(
     fc.property(arbitrary.registerRecord, (record) => {
-      assert.deepEqual(decodeRegisterRecord(encodeRegisterRecord(record)), record);
+      assert.deepEqual(decodeRegisterRecords(encodeRegisterRecords([record, record])), [record, record]);
     }),
     { numRuns: 200 },
   );
@@ -76,7 +77,7 @@ test("damaged, cut and foreign bytes are refused and nothing else happens", () =
         for (const [at, byte] of changes) bytes[at % bytes.length] = byte;
         survives(() => decodeRegisterMessages(bytes));
         survives(() => decodeRegisterMessages(bytes.subarray(0, (changes[0]?.[0] ?? 0) % bytes.length)));
-        survives(() => decodeRegisterRecord(bytes));
+        survives(() => decodeRegisterRecords(bytes));
         survives(() => decodeRegisterValue(bytes.toString("latin1")));
       },
     ),
@@ -85,7 +86,7 @@ test("damaged, cut and foreign bytes are refused and nothing else happens", () =
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => {
       survives(() => decodeRegisterMessages(bytes));
-      survives(() => decodeRegisterRecord(bytes));
+      survives(() => decodeRegisterRecords(bytes));
       survives(() => decodeRegisterValue(Buffer.from(bytes).toString("latin1")));
     }),
     { numRuns: 500 },
@@ -154,7 +155,7 @@ const written = {
   values: values.map((one) => Buffer.from(encodeRegisterValue(one), "latin1").toString("hex")),
   messages: messages.map((one) => encodeRegisterMessages([one]).toString("hex")),
   batch: encodeRegisterMessages(messages).toString("hex"),
-  records: records.map((one) => encodeRegisterRecord(one).toString("hex")),
+  records: records.map((one) => encodeRegisterRecords([one]).toString("hex")),
 };
 if (process.env["UPDATE_FIXTURES"] === "1") writeFileSync(path, `${JSON.stringify(written, undefined, 2)}\n`);
 const stored = JSON.parse(readFileSync(path, "utf8")) as typeof written;
@@ -171,7 +172,7 @@ test("bytes of version 1 are read as what they were, and still written so", () =
   );
   assert.deepEqual(decodeRegisterMessages(fromHex(stored.batch)), messages);
   assert.deepEqual(
-    stored.records.map((hex) => decodeRegisterRecord(fromHex(hex))),
+    stored.records.flatMap((hex) => decodeRegisterRecords(fromHex(hex))),
     records,
   );
   assert.deepEqual(written, stored);
@@ -179,12 +180,12 @@ test("bytes of version 1 are read as what they were, and still written so", () =
 
 test("a format of another version is refused by its number", () => {
   assert.throws(
-    () => decodeRegisterMessages(Uint8Array.of(2)),
+    () => decodeRegisterMessages(Uint8Array.of(registersKind, 2)),
     new DecodeFault("register messages of format 2, this version reads 1"),
   );
   assert.throws(
-    () => decodeRegisterRecord(Uint8Array.of(2, 1)),
-    new DecodeFault("register record of format 2, this version reads 1"),
+    () => decodeRegisterRecords(Uint8Array.of(2, 1)),
+    new DecodeFault("register records of format 2, this version reads 1"),
   );
   assert.throws(() => decodeRegisterValue("\u0002"), new DecodeFault("register of format 2, this version reads 1"));
 });

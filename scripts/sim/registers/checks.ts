@@ -8,11 +8,12 @@
 import { type Ballot, noBallot } from "../../../protocol/ballots.ts";
 import {
   decodeRegisterMessages,
-  decodeRegisterRecord,
   isRequest,
+  type RegisterRecord,
   type RegisterRequest,
   type RegisterResponse,
 } from "../../../protocol/register-messages.ts";
+import type { Acceptor } from "../../../server/registers/acceptor.ts";
 
 /** A rule was broken: the core's fault. */
 export class Violation extends Error {
@@ -43,9 +44,13 @@ export class DiskView {
     return this.#accepted.get(key) ?? noBallot;
   }
 
+  /** What was read back must know of every bound that is on this disk. */
+  checkRestored(acceptor: Acceptor, name: string): void {
+    if (isBelow(acceptor.floor, this.#floor)) throw new Violation(`${name} came back with a lower floor`);
+  }
+
   /** A record reached the disk. */
-  note(bytes: Uint8Array, name: string): string {
-    const record = decodeRegisterRecord(bytes);
+  note(record: RegisterRecord, name: string): string {
     switch (record.kind) {
       case "promise":
       case "accept": {
@@ -88,8 +93,7 @@ export class Checks {
   readonly #asked = new Map<string, RegisterRequest>();
 
   /** A record is handed out to be appended. */
-  onAppend(bytes: Uint8Array): void {
-    const record = decodeRegisterRecord(bytes);
+  onAppend(record: RegisterRecord): void {
     if (record.kind === "accept") this.#oneValue(record.key, record.accepted, record.value);
   }
 

@@ -34,6 +34,7 @@ export const registersMustHappen: readonly string[] = [
   "lostByCut",
   "crashes",
   "lostTails",
+  "checkpoints",
   "pauses",
   "cut one way",
   "cut both ways",

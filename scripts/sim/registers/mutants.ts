@@ -80,10 +80,24 @@ const acceptor: readonly Mutant[] = [
     "return register === undefined ? noBallot :",
   ),
   core(
+    "checkpoint-without-floor",
+    "a checkpoint does not store the floor: a removed key comes back with what was sent before",
+    "acceptor",
+    'return { kind: "admission", admitted, epoch, floor, highest: this.#clock.highest };',
+    'return { kind: "admission", admitted, epoch, floor: noBallot, highest: this.#clock.highest };',
+  ),
+  core(
+    "checkpoint-without-promise",
+    "a checkpoint stores of a promise no more than what was accepted",
+    "acceptor",
+    '{ kind: "accept", key, accepted, promise, value }',
+    '{ kind: "accept", key, accepted, promise: accepted, value }',
+  ),
+  core(
     "removes-unseen",
     "a key is removed though its register is not the dead one of that round",
     "acceptor",
-    "if (register === undefined || !isSame(register.accepted, ballot) || isAbove(register.promise, ballot)) return;\n    if (peekRegisterValue(register.value).live) return;",
+    "if (register === undefined || !isSame(register.accepted, ballot) || isAbove(register.promise, ballot)) return;\n    if (register.live) return;",
     "if (register === undefined) return;",
   ),
 ];

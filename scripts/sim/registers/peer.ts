@@ -2,6 +2,11 @@
  * One simulated peer of strong keys: the production core, a disk, a monotonic clock that runs a little wrong, and a shell
  * that keeps the contract of registers.ts (some mutants break it here).
  */
+import {
+  decodeRegisterRecords,
+  encodeRegisterRecords,
+  type RegisterRecord,
+} from "../../../protocol/register-messages.ts";
 import type { OriginId, PeerName } from "../../../protocol/words.ts";
 import { type Outcome, Registers } from "../../../server/registers/index.ts";
 import { DiskView } from "./checks.ts";
@@ -14,8 +19,11 @@ export class SimRegisterPeer {
   registers: Registers | undefined;
   /** What a power cut leaves. */
   #durable: Uint8Array[] = [];
+  /** How many of them, at the front, are one checkpoint: there all together. */
+  #checkpointed = 0;
   #view = new DiskView();
-  #unsynced: Uint8Array[] = [];
+  /** Records one by one: a batch is stored whole, but the fewer the core rests on that the better. */
+  #unsynced: RegisterRecord[] = [];
   /** Of this run: how many records were appended, and how many of them the running sync covers. */
   #appended = 0;
   #synced = 0;
@@ -70,14 +78,12 @@ export class SimRegisterPeer {
     this.#syncing = 0;
     const origin = `${this.name}.${String(this.#runs).padStart(15, "0")}` as OriginId;
     this.origin = origin;
-    const registers = new Registers({
-      name: this.name,
-      peers: world.names,
-      random: world.random.next,
-      deadKeptMs: world.params.deadKeptMs,
-      choresMs: world.params.choresMs,
-    });
-    for (const record of this.#durable) registers.restore(record);
+    const registers = this.#newRegisters();
+    for (const [at, record] of this.#durable.entries()) {
+      if (at === this.#checkpointed) registers.checkpointRestored();
+      registers.restore(record);
+    }
+    if (!this.lost) this.#view.checkRestored(registers.acceptor, this.name);
     this.registers = registers;
     registers.start(origin, this.elapsedMs);
     this.#setTime(registers);
@@ -92,6 +98,17 @@ export class SimRegisterPeer {
     }
   }
 
+  #newRegisters(): Registers {
+    const { world } = this;
+    return new Registers({
+      name: this.name,
+      peers: world.names,
+      random: world.random.next,
+      deadKeptMs: world.params.deadKeptMs,
+      choresMs: world.params.choresMs,
+    });
+  }
+
   /** The process ends; what was not synced is gone, but for what the system had written out by itself. */
   crash(): void {
     const { world } = this;
@@ -100,17 +117,32 @@ export class SimRegisterPeer {
     if (this.#unsynced.length > kept) world.cover("lostTails");
     for (const record of this.#unsynced.slice(0, kept)) this.#toDisk(record);
     this.#unsynced = [];
+    if (world.random.chance(0.3)) this.#checkpoint();
     this.registers = undefined;
     this.pausedUntilMs = 0;
     for (const [, finish] of this.#waiting) finish({ kind: "unknown" });
     this.#waiting.clear();
   }
 
+  /** What is on disk becomes a checkpoint, with a part of the log behind it that it is ahead of. */
+  #checkpoint(): void {
+    const { random } = this.world;
+    const registers = this.#newRegisters();
+    for (const record of this.#durable) registers.restore(record);
+    const log = this.#durable.slice(Math.max(this.#checkpointed, random.int(this.#durable.length + 1)));
+    const entries = [...registers.takeChanged()].flatMap((key) => registers.storedKey(key) ?? []);
+    this.#checkpointed = entries.length + 1;
+    this.#durable = [registers.storedAdmission(), ...entries, ...log];
+    this.world.cover("checkpoints");
+  }
+
   /** It is empty, or what an old backup held. */
   loseDisk(): void {
     const { random } = this.world;
     const isBackup = random.chance(0.4);
-    this.#durable = isBackup ? this.#durable.slice(0, random.int(this.#durable.length + 1)) : [];
+    const kept = this.#checkpointed + random.int(this.#durable.length + 1 - this.#checkpointed);
+    this.#durable = isBackup ? this.#durable.slice(0, kept) : [];
+    if (!isBackup) this.#checkpointed = 0;
     this.#view = new DiskView();
     this.#isRolledBack = isBackup;
     this.lost = true;
@@ -179,8 +211,8 @@ export class SimRegisterPeer {
     this.turn();
   }
 
-  #toDisk(record: Uint8Array): void {
-    this.#durable.push(record);
+  #toDisk(record: RegisterRecord): void {
+    this.#durable.push(encodeRegisterRecords([record]));
     const kind = this.#view.note(record, this.name);
     if (kind === "admission" && this.lost && this.registers?.acceptor.admitted === true) {
       this.lost = false;
@@ -194,8 +226,9 @@ export class SimRegisterPeer {
     if (registers === undefined) return;
     while (registers.hasWork) {
       const ready = registers.ready();
-      for (const record of ready.append) world.checks.onAppend(record);
-      this.#unsynced.push(...ready.append);
+      const records = ready.append.flatMap(decodeRegisterRecords);
+      for (const record of records) world.checks.onAppend(record);
+      this.#unsynced.push(...records);
       this.#appended = ready.appendedThrough;
       for (const { to, bytes } of ready.send) {
         world.checks.onSend(bytes, this.#view, this.name);
