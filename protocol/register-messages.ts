@@ -62,7 +62,16 @@ export type RegisterResponse = Envelope &
     | { readonly kind: "listed"; readonly keys: readonly string[]; readonly more: boolean }
   );
 
-export type RegisterMessage = RegisterRequest | RegisterResponse;
+/** Said when two peers are linked, and when it changes. */
+export type RegisterStanding = Envelope & {
+  readonly kind: "standing";
+  /** Its acceptor answers. */
+  readonly admitted: boolean;
+  /** This disk never held a register, nor promised anything, nor was rolled back. */
+  readonly blank: boolean;
+};
+
+export type RegisterMessage = RegisterRequest | RegisterResponse | RegisterStanding;
 
 const kinds = {
   prepare: 1,
@@ -78,6 +87,7 @@ const kinds = {
   stale: 20,
   raised: 21,
   listed: 22,
+  standing: 32,
 } as const satisfies Record<RegisterMessage["kind"], number>;
 
 const firstResponse = kinds.promised;
@@ -88,6 +98,7 @@ const format = 1;
 export const registersKind = 20;
 
 export const isRequest = (message: RegisterMessage): message is RegisterRequest => kinds[message.kind] < firstResponse;
+export const isStanding = (message: RegisterMessage): message is RegisterStanding => message.kind === "standing";
 
 const writeMessage = (out: ByteWriter, origins: OriginWriter, message: RegisterMessage): void => {
   out.u8(kinds[message.kind]);
@@ -127,6 +138,9 @@ const writeMessage = (out: ByteWriter, origins: OriginWriter, message: RegisterM
       out.varint(message.keys.length);
       for (const key of message.keys) out.string(key);
       return;
+    case "standing":
+      out.u8(message.admitted ? 1 : 0);
+      return out.u8(message.blank ? 1 : 0);
   }
 };
 
@@ -200,6 +214,8 @@ const readMessage = (input: ByteReader, origins: OriginReader): RegisterMessage 
       for (let left = count; left > 0; left--) keys.push(input.string(keyBytesMax));
       return { kind: "listed", ...envelope, more, keys };
     }
+    case kinds.standing:
+      return { kind: "standing", ...envelope, admitted: readFlag(input), blank: readFlag(input) };
     default:
       throw new DecodeFault(`register message of kind ${kind}`);
   }

@@ -52,6 +52,8 @@ interface HeldResponse extends Addressed<RegisterResponse> {
 
 /** What the acceptor tells the rest of this peer. */
 export interface AcceptorHooks {
+  /** A majority is known to answer: the first promise of all may be given. */
+  mayBegin(): boolean;
   append(record: RegisterRecord): number;
   /** A register was accepted. */
   held(key: string, head: RegisterHead): void;
@@ -78,6 +80,8 @@ export class Acceptor {
   floor: Ballot = noBallot;
   epoch: Ballot = noBallot;
   admitted = false;
+  /** It was told that it may not trust what it holds. */
+  expelled = false;
   /** Messages that no sound peer sends: absurd counters, two values of one ballot. */
   refusedAbsurd = 0;
   /** Of keys and values, as they lie in memory. */
@@ -92,6 +96,11 @@ export class Acceptor {
 
   get size(): number {
     return this.#registers.size;
+  }
+
+  /** Nothing was ever promised, accepted or removed on this disk, as far as it knows. */
+  get isBlank(): boolean {
+    return this.#registers.size === 0 && this.floor.counter === 0 && this.epoch.counter === 0 && !this.expelled;
   }
 
   /** What lies here, without asking anybody: may be stale. */
@@ -134,8 +143,9 @@ export class Acceptor {
     return accepted.counter > 0 ? { kind: "accept", key, accepted, promise, value } : { kind: "promise", key, promise };
   }
 
-  /** The record that restores all but the registers, before them. */
-  admissionRecord(): RegisterRecord {
+  /** The record that restores all but the registers, before them; undefined: there is nothing to restore. */
+  admissionRecord(): RegisterRecord | undefined {
+    if (!this.admitted && !this.expelled) return undefined;
     const { admitted, epoch, floor } = this;
     return { kind: "admission", admitted, epoch, floor, highest: this.#clock.highest };
   }
@@ -169,6 +179,7 @@ export class Acceptor {
         return;
       case "admission":
         this.admitted = record.admitted;
+        this.expelled = !record.admitted;
         if (!record.admitted) this.#forgetAll();
         this.epoch = highestBallot(this.epoch, record.epoch);
         this.#clock.hear(record.highest);
@@ -240,6 +251,8 @@ export class Acceptor {
     if (!isAbove(ballot, bound)) {
       return this.#answer(from, { kind: "refused", ...envelope, above: bound }, this.#recordOf(register));
     }
+    // Else a disk could have a past before those of a majority are let in, and keep them out by it.
+    if (this.isBlank && !this.#hooks.mayBegin()) return;
     if (!this.#clock.believes(ballot.counter)) return this.#refuseAbsurd();
     if (register === undefined && this.#promisesOnly >= promisesOnlyMax) {
       this.#forgetPromises();

@@ -104,6 +104,10 @@ export class Proposer {
     return ++this.#roundNumber;
   }
 
+  get origin(): OriginId {
+    return this.#options.origin;
+  }
+
   get pendingRounds(): number {
     return this.#rounds.size;
   }

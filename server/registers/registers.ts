@@ -19,10 +19,12 @@ import {
   encodeRegisterMessages,
   encodeRegisterRecords,
   isRequest,
+  isStanding,
   type RegisterMessage,
   type RegisterRecord,
   type RegisterRequest,
   type RegisterResponse,
+  type RegisterStanding,
 } from "../../protocol/register-messages.ts";
 import { peekRegisterValue, type RegisterHead } from "../../protocol/register-value.ts";
 import type { OriginId, PeerName } from "../../protocol/words.ts";
@@ -65,6 +67,7 @@ const leaseEndMsMax = 2000;
 
 export class Registers {
   readonly #options: RegistersOptions;
+  readonly #others: readonly PeerName[];
   readonly #clock = new BallotClock();
   readonly #leases = new LeaseWatch();
   readonly #sweeper: Sweeper;
@@ -80,14 +83,20 @@ export class Registers {
   #results: { id: number; outcome: Outcome }[] = [];
   #nowMs = 0;
   #choresAtMs = 0;
+  /** Others that held nothing when they were met, in this run; and those that answer. */
+  readonly #blank = new Set<PeerName>();
+  readonly #admitted = new Set<PeerName>();
+  #othersHold = false;
   /** Leases being ended. */
   readonly #ending = new Set<string>();
 
   constructor(options: RegistersOptions) {
     invariant(options.peers.includes(options.name), "this peer is one of the peers");
     this.#options = options;
+    this.#others = options.peers.filter((peer) => peer !== options.name);
     this.#sweeper = new Sweeper(options.name, options.peers, options.deadKeptMs);
     this.acceptor = new Acceptor(this.#clock, {
+      mayBegin: () => this.#admitted.size + 1 > options.peers.length / 2,
       append: (record) => this.#appendRecord(record),
       held: (key, head) => this.#onHeld(key, head),
       removed: (key) => this.#sweeper.removed(key),
@@ -110,8 +119,9 @@ export class Registers {
   // ---- checkpoint -------------------------------------------------------------------------------------------------------
 
   /** What restore() wants first. */
-  storedAdmission(): Uint8Array {
-    return encodeRegisterRecords([this.acceptor.admissionRecord()]);
+  storedAdmission(): Uint8Array | undefined {
+    const record = this.acceptor.admissionRecord();
+    return record === undefined ? undefined : encodeRegisterRecords([record]);
   }
 
   /** The keys to store in the checkpoint that begins now. */
@@ -152,9 +162,41 @@ export class Registers {
     return this.#proposer;
   }
 
-  /** The cluster is being born and no peer of it has ever held a register. */
+  /** The cluster is being born and no peer of it has ever held a register. Nothing happens to a disk with a past. */
   admitNew(): void {
-    this.acceptor.admit({ epoch: noBallot, floor: noBallot, highest: 0 });
+    if (this.acceptor.admitted || !this.acceptor.isBlank || this.#readmission !== undefined) return;
+    this.#admit({ epoch: noBallot, floor: noBallot, highest: 0 });
+  }
+
+  #admit(from: Parameters<Acceptor["admit"]>[0]): void {
+    this.acceptor.admit(from);
+    for (const peer of this.#others) this.meet(peer);
+  }
+
+  /**
+   * A link to that peer is up: it hears whether this disk ever held a register.
+   *
+   * A disk that holds nothing is either new or was lost. It is let in by itself once every other peer has said, after this
+   * run began, that it holds nothing either. For had the lost disk been of use to any round, that round's majority would
+   * have had another member, whose disk would know of it. (Two disks lost at once are a majority lost: see docs/STRONG.md.)
+   */
+  meet(peer: PeerName): void {
+    const { acceptor } = this;
+    const { origin } = this.#running;
+    const { epoch, admitted, isBlank: blank } = acceptor;
+    this.#post(peer, { kind: "standing", epoch, asker: origin, round: 0, admitted, blank });
+  }
+
+  #onStanding(from: PeerName, { admitted, blank }: RegisterStanding): void {
+    if (admitted) this.#admitted.add(from);
+    else this.#admitted.delete(from);
+    if (blank) this.#blank.add(from);
+    else this.#othersHold = true;
+    this.#admitIfAllBlank();
+  }
+
+  #admitIfAllBlank(): void {
+    if (this.#others.every((peer) => this.#blank.has(peer))) this.admitNew();
   }
 
   /** This disk was rolled back. What it holds is dropped; only readmission makes it answer again. */
@@ -165,12 +207,12 @@ export class Registers {
   /** An operator says that this peer's registers are lost and that it may come back. */
   readmit(origin: OriginId): void {
     invariant(!this.acceptor.admitted, "only a peer that answers nothing is readmitted");
-    const { name, peers } = this.#options;
+    const { peers } = this.#options;
     const proposer = this.#running;
     this.#readmission = new Readmission(
       {
         origin,
-        peers: peers.filter((peer) => peer !== name),
+        peers: this.#others,
         quorum: Math.floor(peers.length / 2) + 1,
         nextRound: () => proposer.nextRound(),
         random: this.#options.random,
@@ -178,7 +220,7 @@ export class Registers {
         enter: (epoch) => proposer.raiseEpoch(epoch),
         read: (key, deadlineMs, onAnswer) =>
           proposer.operate({ id: 0, key, operation: { kind: "get" }, deadlineMs, onAnswer }),
-        admit: (from) => this.acceptor.admit(from),
+        admit: (from) => this.#admit(from),
       },
       proposer.epoch,
       this.#nowMs,
@@ -200,7 +242,8 @@ export class Registers {
   receive(from: PeerName, bytes: Uint8Array): void {
     if (!this.#options.peers.includes(from)) return;
     for (const message of decodeRegisterMessages(bytes)) {
-      if (isRequest(message)) this.acceptor.receive(from, message);
+      if (isStanding(message)) this.#onStanding(from, message);
+      else if (isRequest(message)) this.acceptor.receive(from, message);
       else this.#onResponse(from, message);
     }
   }
@@ -324,6 +367,13 @@ export class Registers {
   }
 
   // ---- for status and tests -----------------------------------------------------------------------------------------------
+
+  /** `new`: it waits to meet all others. `lost`: others hold registers and this disk none it may trust. */
+  get standing(): "admitted" | "new" | "lost" | "readmitting" {
+    if (this.acceptor.admitted) return "admitted";
+    if (this.#readmission?.finished === false) return "readmitting";
+    return this.#othersHold || !this.acceptor.isBlank ? "lost" : "new";
+  }
 
   get status(): {
     readonly admitted: boolean;

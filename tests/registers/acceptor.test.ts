@@ -25,6 +25,7 @@ test("a scan sees every key that stays once or more, whatever comes and goes bet
       fc.integer({ min: 1, max: 7 }),
       (between, count) => {
         const acceptor = new Acceptor(new BallotClock(), {
+          mayBegin: () => true,
           append: () => 0,
           held: () => {},
           removed: () => {},

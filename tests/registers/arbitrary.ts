@@ -81,6 +81,7 @@ export const message: fc.Arbitrary<RegisterMessage> = fc.oneof(
   record({ kind: kind("stale"), ...envelope }),
   record({ kind: kind("raised"), ...envelope, floor: anyBallot, highest: fc.maxSafeNat() }),
   record({ kind: kind("listed"), ...envelope, more: fc.boolean(), keys: fc.array(key, { maxLength: 6 }) }),
+  record({ kind: kind("standing"), ...envelope, admitted: fc.boolean(), blank: fc.boolean() }),
 );
 
 export const registerRecord: fc.Arbitrary<RegisterRecord> = fc.oneof(

@@ -140,6 +140,7 @@ const messages: readonly RegisterMessage[] = [
   { kind: "stale", ...later },
   { kind: "raised", ...later, floor: noBallot, highest: 300 },
   { kind: "listed", ...later, more: true, keys: ["", "strong:x"] },
+  { kind: "standing", ...later, admitted: true, blank: false },
 ];
 const records: readonly RegisterRecord[] = [
   { kind: "promise", key: "strong:x", promise: low },

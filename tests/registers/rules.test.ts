@@ -33,6 +33,7 @@ class Peers {
       this.at(name).admitNew();
       this.turn(name);
     }
+    this.meet();
   }
 
   at(name: string): Registers {
@@ -44,6 +45,15 @@ class Peers {
     for (const record of this.disks.get(name) ?? []) registers.restore(record);
     registers.start(this.origin(name), this.nowMs);
     this.by.set(name, registers);
+  }
+
+  /** All are linked, and tell each other where they stand. */
+  meet(): void {
+    for (const name of this.names) {
+      for (const other of this.names) if (other !== name) this.at(name).meet(other);
+      this.turn(name);
+    }
+    this.deliver();
   }
 
   origin(name: PeerName): OriginId {

@@ -9,6 +9,7 @@ import { type Ballot, noBallot } from "../../../protocol/ballots.ts";
 import {
   decodeRegisterMessages,
   isRequest,
+  isStanding,
   type RegisterRecord,
   type RegisterRequest,
   type RegisterResponse,
@@ -102,7 +103,7 @@ export class Checks {
       if (isRequest(message)) {
         this.#asked.set(`${message.asker} ${message.round}`, message);
         if (message.kind === "accept") this.#oneValue(message.key, message.ballot, message.value);
-      } else this.#onAnswer(message, disk, name);
+      } else if (!isStanding(message)) this.#onAnswer(message, disk, name);
     }
   }
 

@@ -35,6 +35,7 @@ export const registersMustHappen: readonly string[] = [
   "crashes",
   "lostTails",
   "checkpoints",
+  "bornByMeeting",
   "pauses",
   "cut one way",
   "cut both ways",

@@ -278,6 +278,20 @@ const disks: readonly Mutant[] = [
     ],
   },
   core(
+    "let-in-among-holders",
+    "an empty disk is let in by itself once one other peer is empty too",
+    "registers",
+    "this.#others.every((peer) => this.#blank.has(peer))",
+    "this.#others.some((peer) => this.#blank.has(peer))",
+  ),
+  core(
+    "let-in-unasked",
+    "an empty disk is let in by itself, whatever the others hold",
+    "registers",
+    "    if (blank) this.#blank.add(from);\n    else this.#othersHold = true;\n",
+    "    this.#blank.add(from);\n    this.#othersHold ||= !blank;\n",
+  ),
+  core(
     "readmitted-unread",
     "a lost disk is readmitted before what it held was copied",
     "readmission",

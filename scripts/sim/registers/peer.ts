@@ -33,6 +33,7 @@ export class SimRegisterPeer {
   pausedUntilMs = 0;
   /** This disk was lost; it answers nothing until it is readmitted. */
   lost = false;
+  wasAdmitted = false;
   #isRolledBack = false;
   /** A monotonic clock: begins anywhere with each run, and runs wrong by up to 1 %. */
   #rate = 1;
@@ -96,6 +97,18 @@ export class SimRegisterPeer {
       this.disk();
       this.disk();
     }
+    this.meetAll();
+  }
+
+  /** Links come up: each end tells the other where it stands. */
+  meetAll(): void {
+    for (const other of this.world.peers) {
+      if (other === this || !other.isRunning || !this.isRunning) continue;
+      this.registers?.meet(other.name);
+      other.registers?.meet(this.name);
+      other.turn();
+    }
+    this.turn();
   }
 
   #newRegisters(): Registers {
@@ -131,8 +144,10 @@ export class SimRegisterPeer {
     for (const record of this.#durable) registers.restore(record);
     const log = this.#durable.slice(Math.max(this.#checkpointed, random.int(this.#durable.length + 1)));
     const entries = [...registers.takeChanged()].flatMap((key) => registers.storedKey(key) ?? []);
-    this.#checkpointed = entries.length + 1;
-    this.#durable = [registers.storedAdmission(), ...entries, ...log];
+    const admission = registers.storedAdmission();
+    const checkpoint = admission === undefined ? entries : [admission, ...entries];
+    this.#checkpointed = checkpoint.length;
+    this.#durable = [...checkpoint, ...log];
     this.world.cover("checkpoints");
   }
 
@@ -151,7 +166,7 @@ export class SimRegisterPeer {
 
   get needsReadmission(): boolean {
     const { registers } = this;
-    return this.lost && registers?.acceptor.admitted === false && registers.status.readmission === undefined;
+    return registers?.standing === "lost";
   }
 
   readmit(): void {
@@ -214,6 +229,7 @@ export class SimRegisterPeer {
   #toDisk(record: RegisterRecord): void {
     this.#durable.push(encodeRegisterRecords([record]));
     const kind = this.#view.note(record, this.name);
+    if (kind === "admission" && this.registers?.acceptor.admitted === true) this.wasAdmitted = true;
     if (kind === "admission" && this.lost && this.registers?.acceptor.admitted === true) {
       this.lost = false;
       this.world.cover("readmitted");

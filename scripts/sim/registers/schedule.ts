@@ -20,7 +20,10 @@ const checkerStepsMax = 2_000_000;
 export const runRegisterSeed = (options: WorldOptions): Coverage => {
   const world = new RegisterWorld(options);
   const { params, random, peers, network } = world;
-  for (const peer of peers) peer.start(true);
+  // A cluster that is told that it is new, or one whose peers find it out.
+  const isTold = random.chance(0.7);
+  for (const peer of peers) peer.start(isTold);
+  if (!isTold) world.cover("bornByMeeting");
   let issued = 0;
   for (world.step = 1; world.step <= params.steps; world.step++) {
     moveOn(world);
@@ -53,6 +56,7 @@ const moveOn = (world: RegisterWorld): void => {
   for (const peer of peers) {
     if (!peer.isRunning) continue;
     peer.tick();
+    if (random.chance(0.01)) peer.meetAll();
     if (random.chance(world.healing ? 1 : params.syncRate)) peer.disk();
   }
   for (const client of world.clients) client.tick();
@@ -73,7 +77,12 @@ const strike = (world: RegisterWorld): void => {
   if (random.chance(params.diskLossRate)) {
     const peer = random.pick(peers);
     const lostMax = Math.ceil(peers.length / 2) - 1;
-    if (!peer.lost && peers.filter(({ lost }) => lost).length < lostMax) {
+    // Whoever is put back before all were let in leaves nobody to let the others in; an operator begins anew then.
+    if (
+      !peer.lost &&
+      peers.every(({ wasAdmitted }) => wasAdmitted) &&
+      peers.filter(({ lost }) => lost).length < lostMax
+    ) {
       if (peer.isUp) peer.crash();
       peer.loseDisk();
       world.cover("disksLost");
