@@ -4,6 +4,7 @@
 import { performance } from "node:perf_hooks";
 import type { LinkVerdict } from "../protocol/status.ts";
 import type { PeerName } from "../protocol/words.ts";
+import type { Refusals } from "./admission.ts";
 import type {
   CommandHost,
   ConflictReport,
@@ -38,6 +39,8 @@ export interface HostParts {
   readonly loop: TurnLoop;
   readonly lag: LagClock;
   readonly links: () => PeerLinks;
+  /** Kept up by the peer, so that a command only looks. */
+  readonly admission: { readonly refusals: Refusals };
   readonly linkFaults: LinkFaultControl | undefined;
   readonly pubSub: PubSubHub;
   readonly keyEvents: KeyEvents;
@@ -68,11 +71,6 @@ export class PeerHost implements CommandHost {
   readonly latencyEvents: LatencyEvents;
   readonly #settable: ReadonlyMap<string, RuntimeParameter>;
   readonly #comparisons = new Map<number, (report: DiffReport | undefined) => void>();
-  /** Why writes are not taken; undefined when they are. Kept up by the peer, so that a write only looks. */
-  writesRefused: string | undefined;
-  /** As above, for writes that grow. */
-  growthRefused: string | undefined;
-  readsRefused: string | undefined;
 
   constructor(parts: HostParts) {
     this.#parts = parts;
@@ -101,11 +99,12 @@ export class PeerHost implements CommandHost {
   }
 
   writeRefusal(grows: boolean): string | undefined {
-    return this.writesRefused ?? (grows ? this.growthRefused : undefined);
+    const { writes, growth } = this.#parts.admission.refusals;
+    return writes ?? (grows ? growth : undefined);
   }
 
   readRefusal(): string | undefined {
-    return this.readsRefused;
+    return this.#parts.admission.refusals.reads;
   }
 
   configuration(): ReadonlyMap<string, string> {

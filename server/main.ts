@@ -5,32 +5,19 @@
  * Exit codes: 0 done, 1 tried and failed, 2 wrong usage; `status` adds 3 (a peer did not answer). Those of the data
  * commands are in cli/data/commands.ts.
  */
-import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError, Option } from "commander";
 import { clusterPeersMax } from "../protocol/limits.ts";
 import { addBackupCommands } from "./cli/backup-commands.ts";
 import { addDataCommands } from "./cli/data/commands.ts";
 import { CommandFailure, failureText, usageFailure } from "./cli/failure.ts";
+import { packageVersion } from "./package-version.ts";
 
 /** npm runs us by script name; then that is what a person types again. */
 const isNpm = ["start", "peer", "gateway", "chorus", "cluster", "tui"].includes(
   process.env["npm_lifecycle_event"] ?? "",
 );
 const named = (script: string, direct: string): string => (isNpm ? `npm run ${script} --` : direct);
-
-const packageVersion = (): string => {
-  // ../package.json from the sources, ../../package.json from dist/.
-  for (const up of ["../package.json", "../../package.json"])
-    try {
-      const path = fileURLToPath(new URL(up, import.meta.url));
-      const { version } = JSON.parse(readFileSync(path, "utf8")) as { readonly version?: unknown };
-      if (typeof version === "string") return version;
-    } catch {
-      // The other place.
-    }
-  return "unknown";
-};
 
 const examples = (...lines: readonly (readonly [command: string, note: string])[]): string => {
   const width = Math.max(...lines.map(([command]) => command.length));

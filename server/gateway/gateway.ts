@@ -5,7 +5,6 @@
  * whether a peer is up. Stop: `/readyz` says no for a moment, so that balancers before it look elsewhere; requests under
  * way are answered, TCP connections end when nothing is under way on them, then the peers are left.
  */
-import { readFileSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import { setTimeout as delay } from "node:timers/promises";
@@ -16,6 +15,7 @@ import { createLogger, type Logger } from "../logger.ts";
 import { CountedRoutes } from "../metrics/counted-routes.ts";
 import { GatewayCounts, type GatewayState, gatewayMetrics, type UpstreamFigures } from "../metrics/gateway-families.ts";
 import { LoopDelays } from "../metrics/loop-delay.ts";
+import { packageVersion } from "../package-version.ts";
 import { passwordCheckOf } from "../password-check.ts";
 import { RateMeter } from "../rate-meter.ts";
 import { hostPortToText } from "../settings.ts";
@@ -352,17 +352,4 @@ const upstreamStateOf = ({ state, status }: GatewayPeer): UpstreamFigures["state
     default:
       return state satisfies never;
   }
-};
-
-const packageVersion = (): string => {
-  // From the sources, or from dist/.
-  for (const up of ["../../package.json", "../../../package.json"]) {
-    try {
-      const { version } = JSON.parse(readFileSync(new URL(up, import.meta.url), "utf8")) as { version?: unknown };
-      if (typeof version === "string") return version;
-    } catch {
-      // The other place.
-    }
-  }
-  return "unknown";
 };

@@ -37,6 +37,8 @@ export class PeerMeasures {
   readonly http = new HttpCounts();
   /** Undefined until it was looked at. */
   diskFreeBytes: number | undefined;
+  /** Of the store on disk; looked at together with the free space. */
+  checkpointBytes = 0;
   readonly #wallMs: () => number;
 
   /** `slowLoopMs`: an event loop that stands still for longer is a stall. */
