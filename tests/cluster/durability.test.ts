@@ -220,7 +220,8 @@ test("a peer's status never runs ahead of its log: what it reports, a kill -9 do
       const asked = ask();
       b.resume();
       const after = await asked;
-      if (after.writes > before.writes) assert(after.nextLsn > before.nextLsn, `round ${round}: reported, not in the log`);
+      if (after.writes > before.writes)
+        assert(after.nextLsn > before.nextLsn, `round ${round}: reported, not in the log`);
     }
     agent.destroy();
     client.close();
