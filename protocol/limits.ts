@@ -417,6 +417,8 @@ export const gatewayPendingBytesMax = 64 * 1024 * 1024;
 export const gatewayConnectionsMax = 10_000;
 /** Bytes of one read of a carried connection, and unsent ones at which its other side is no longer read. */
 export const gatewayBufferBytes = 64 * 1024;
+/** What is kept for reading from each carried connection's peer, to begin with; a full read makes it more, up to the above. */
+export const gatewayReadBytesMin = 4 * 1024;
 /** A carried connection waits so long for a peer that takes it. Then it is closed. */
 export const gatewayConnectMsMax = 5000;
 /** How long a gateway looks for a peer to go on with a watch at. Then the stream ends; its reader comes back with its id. */

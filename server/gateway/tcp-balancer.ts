@@ -13,6 +13,7 @@ import { createServer, connect as dial, type Server, type Socket } from "node:ne
 import { performance } from "node:perf_hooks";
 import { gatewayBufferBytes, gatewayConnectionsMax, gatewayConnectMsMax, keepAliveMs } from "../../protocol/limits.ts";
 import { encodeProxyHeader } from "../../protocol/proxy-protocol.ts";
+import { ReadBuffer, readInto } from "./read-buffer.ts";
 
 /** A peer as TCP clients need it. */
 export interface TcpTarget {
@@ -31,6 +32,8 @@ export interface TcpBalancerOptions {
   readonly targets: () => readonly { readonly target: TcpTarget; readonly share: number }[];
   /** It did not take a connection. */
   readonly onRefused: (target: TcpTarget, why: string) => void;
+  /** How an accepted socket comes to read into memory of ours. Default: `readInto`. */
+  readonly adopt?: typeof readInto;
 }
 
 /** Plain numbers, only ever added to. */
@@ -53,6 +56,12 @@ const attemptMsMax = 1000;
 const lookAgainMs = 50;
 /** Without bytes for so long, the last of them from the peer: nothing is under way. */
 const idleMs = 100;
+
+/** A socket, and the memory it is read into. */
+interface Side {
+  readonly socket: Socket;
+  readonly buffer: ReadBuffer;
+}
 
 interface Carried {
   readonly client: Socket;
@@ -93,7 +102,7 @@ export class TcpBalancer {
         keepAliveInitialDelay: keepAliveMs,
         highWaterMark: gatewayBufferBytes,
       },
-      (client) => this.#onClient(client),
+      (accepted) => this.#onAccepted(accepted),
     );
   }
 
@@ -166,21 +175,25 @@ export class TcpBalancer {
 
   // ---- A client and its peer ------------------------------------------------------------------------------------------
 
-  #onClient(client: Socket): void {
+  #onAccepted(accepted: Socket): void {
     this.counters.connectionsReceived += 1;
     if (this.#draining || this.connectionCount >= gatewayConnectionsMax) {
       this.counters.connectionsRejected += 1;
-      client.destroy();
+      accepted.destroy();
       return;
     }
+    const buffer = new ReadBuffer();
+    const client = (this.#options.adopt ?? readInto)(accepted, buffer);
     this.#waiting.add(client);
     client.on("error", ignoreError);
     client.once("close", () => this.#waiting.delete(client));
-    this.#find(client, performance.now() + gatewayConnectMsMax, new Set());
+    const from: Side = { socket: client, buffer };
+    this.#find(from, performance.now() + gatewayConnectMsMax, new Set());
   }
 
   /** Tries peers by turns until one takes the client; `refused`: passed over in this round. */
-  #find(client: Socket, deadlineMs: number, refused: Set<string>): void {
+  #find(from: Side, deadlineMs: number, refused: Set<string>): void {
+    const client = from.socket;
     if (client.destroyed) return;
     if (performance.now() >= deadlineMs) {
       this.counters.connectionsUnserved += 1;
@@ -189,11 +202,12 @@ export class TcpBalancer {
     }
     const target = this.#choose(refused);
     if (target === undefined) {
-      setTimeout(() => this.#find(client, deadlineMs, new Set()), lookAgainMs);
+      setTimeout(() => this.#find(from, deadlineMs, new Set()), lookAgainMs);
       return;
     }
     const { host, port, name } = target;
     this.#count(name, 1);
+    const buffer = new ReadBuffer();
     const options = {
       host,
       port,
@@ -203,6 +217,7 @@ export class TcpBalancer {
       keepAliveInitialDelay: keepAliveMs,
       // Of every stream, though its types leave it out here.
       highWaterMark: gatewayBufferBytes,
+      onread: buffer.onread,
     };
     const peer = dial(options);
     let isTaken = false;
@@ -215,7 +230,7 @@ export class TcpBalancer {
       isTaken = true;
       clearTimeout(impatience);
       if (client.destroyed) peer.destroy();
-      else this.#carry(client, peer, target);
+      else this.#carry(from, { socket: peer, buffer }, target);
     });
     peer.once("close", () => {
       clearTimeout(impatience);
@@ -223,7 +238,7 @@ export class TcpBalancer {
       if (isTaken) return;
       this.counters.attemptsFailed += 1;
       this.#options.onRefused(target, why);
-      this.#find(client, deadlineMs, refused.add(name));
+      this.#find(from, deadlineMs, refused.add(name));
     });
   }
 
@@ -244,7 +259,12 @@ export class TcpBalancer {
     return best;
   }
 
-  #carry(client: Socket, peer: Socket, target: TcpTarget): void {
+  /** Called before a byte was read of either. */
+  #carry(
+    { socket: client, buffer: fromClient }: Side,
+    { socket: peer, buffer: fromPeer }: Side,
+    target: TcpTarget,
+  ): void {
     this.#waiting.delete(client);
     const { proxyProtocol } = this.#options;
     const carried: Carried = { client, peer, target, awaitsReply: false, heardAtMs: performance.now() };
@@ -255,17 +275,29 @@ export class TcpBalancer {
       peer.write(encodeProxyHeader(proxyProtocol, from, to), "latin1");
     }
     const { counters } = this;
-    client.on("data", (chunk: Buffer) => {
-      counters.bytesIn += chunk.length;
+    const noteIn = (bytes: number): void => {
+      counters.bytesIn += bytes;
       carried.awaitsReply = true;
+    };
+    fromClient.handOn = (bytes) => {
+      noteIn(bytes);
+      const isRoomLeft = fromClient.writeTo(peer, bytes);
+      if (!isRoomLeft) client.pause();
+      return isRoomLeft;
+    };
+    // Where the client's socket could not be adopted. Else there are no such events.
+    client.on("data", (chunk: Buffer) => {
+      noteIn(chunk.length);
       if (!peer.write(chunk)) client.pause();
     });
-    peer.on("data", (chunk: Buffer) => {
-      counters.bytesOut += chunk.length;
+    fromPeer.handOn = (bytes) => {
+      counters.bytesOut += bytes;
       carried.awaitsReply = false;
       if (this.#draining) carried.heardAtMs = performance.now();
-      if (!client.write(chunk)) peer.pause();
-    });
+      const isRoomLeft = fromPeer.writeTo(client, bytes);
+      if (!isRoomLeft) peer.pause();
+      return isRoomLeft;
+    };
     client.on("drain", () => peer.resume());
     peer.on("drain", () => client.resume());
     client.on("end", () => peer.end());

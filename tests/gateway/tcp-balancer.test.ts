@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { createServer, connect as dial, type Server, type Socket } from "node:net";
+import { createServer, connect as dial, type Server, Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseProxyHeader } from "../../protocol/proxy-protocol.ts";
+import { ReadBuffer, readInto } from "../../server/gateway/read-buffer.ts";
 import { TcpBalancer, type TcpBalancerOptions, type TcpTarget } from "../../server/gateway/tcp-balancer.ts";
 import { until } from "../support/processes.ts";
 
@@ -115,6 +116,81 @@ test("whoever does not read is not read for: memory stays bounded", async (t) =>
     got += chunk.length;
   });
   await until("the rest comes when it is read", () => got >= 64 * 1024 * 1024);
+});
+
+for (const adopt of [readInto, (accepted: Socket): Socket => accepted]) {
+  const how = adopt === readInto ? "ours" : "node's";
+  test(`both ways, what is read late is what was sent; read into memory of ${how}`, async (t) => {
+    // Every 32-bit word tells its place, so that a byte overwritten while it waits to be sent shows.
+    const words = 6 * 1024 * 1024;
+    const all = Buffer.alloc(words * 4);
+    for (let at = 0; at < words; at++) all.writeUInt32LE(at, at * 4);
+    // It echoes, so while the client does not read the bytes wait on both ways.
+    const { balancer } = await open(t, [await fakePeer(t, "a")], { adopt });
+    const socket = dial({ port: balancer.port, host: "127.0.0.1", allowHalfOpen: true });
+    t.after(() => socket.destroy());
+    let at = 0;
+    const pump = (): void => {
+      // Few enough at a time that most reads stay short of their memory.
+      const end = Math.min(all.length, at + 1 + ((at * 7919) % 20_000));
+      const isRoomLeft = socket.write(all.subarray(at, end));
+      at = end;
+      if (at === all.length) socket.end();
+      else if (isRoomLeft) setImmediate(pump);
+      else socket.once("drain", pump);
+    };
+    pump();
+    let before = -1;
+    await until("what the system takes for somebody who does not read is full", async () => {
+      before = balancer.counters.bytesIn;
+      await delay(50);
+      return before > 0 && balancer.counters.bytesIn === before;
+    });
+    let got = 0;
+    let wrongAt = -1;
+    let reads = 0;
+    let isEnded = false;
+    socket.on("data", (chunk: Buffer) => {
+      if (wrongAt < 0 && !chunk.equals(all.subarray(got, got + chunk.length))) wrongAt = got;
+      got += chunk.length;
+      reads += 1;
+      if (reads % 64 !== 0) return;
+      socket.pause();
+      setTimeout(() => socket.resume(), 1);
+    });
+    socket.on("end", () => {
+      isEnded = true;
+    });
+    await until("all of it, and its end", () => isEnded || wrongAt >= 0);
+    assert.deepEqual([wrongAt, got], [-1, all.length]);
+    await until("gone", () => balancer.connectionCount === 0);
+  });
+}
+
+test("a socket without what it takes is left as it is", () => {
+  for (const handle of [undefined, null, {}]) {
+    const socket = new Socket();
+    Object.assign(socket, { _handle: handle });
+    assert.equal(readInto(socket, new ReadBuffer()), socket);
+    Object.assign(socket, { _handle: null });
+  }
+});
+
+test("this node has what it takes to read into memory of ours", async (t) => {
+  const peer = await fakePeer(t, "a");
+  const adopted: boolean[] = [];
+  const adopt = (accepted: Socket, buffer: ReadBuffer): Socket => {
+    const socket = readInto(accepted, buffer);
+    adopted.push(socket !== accepted);
+    // Bytes that came as events were not read into it.
+    socket.on("data", () => adopted.push(false));
+    return socket;
+  };
+  const { balancer } = await open(t, [peer], { adopt });
+  const { socket, text } = client(t, balancer);
+  socket.write("hello");
+  await until("the echo", () => text() === "hello");
+  assert.deepEqual(adopted, [true]);
 });
 
 test("a peer that takes no connection is passed over; while there is none, a client waits", async (t) => {
