@@ -432,6 +432,9 @@ export const drainMsMax = 600_000;
 
 /** Longest value of a strong key: each write carries it whole to every peer. Longer: refused, nothing is written. */
 export const registerValueBytesMax = 64 * 1024;
+/** Prefixes of strong keys, and bytes of one. */
+export const strongPrefixesMax = 16;
+export const strongPrefixBytesMax = 64;
 /** Waiting operations of one key that go into one round. More wait for the next; each has its own version. */
 export const operationsPerRoundMax = 63;
 /** Operation ids a register remembers, and the last rounds that changed it. Beyond: the oldest go; see docs/STRONG.md. */

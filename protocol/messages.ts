@@ -11,7 +11,7 @@
  * this version means exactly one thing. What the macs cover is in server/links/handshake.ts.
  */
 import { z } from "zod";
-import { handshakeMessageBytesMax, peersMax } from "./limits.ts";
+import { handshakeMessageBytesMax, peersMax, strongPrefixBytesMax, strongPrefixesMax } from "./limits.ts";
 import { type Incarnation, type PeerName, parseIncarnation, parsePeerName } from "./words.ts";
 
 /** Of the handshake and of every message that follows on the link. */
@@ -27,6 +27,7 @@ export type RefusalCode =
   | "UNKNOWN_PEER"
   /** The two peer lists differ. Purging deletes counts on every peer listed, so this would lose deletes. */
   | "PEERS_DIFFER"
+  | "STRONG_PREFIXES_DIFFER"
   /** Another peer answers at this address than the one meant, or the greater name dialed the smaller. */
   | "WRONG_PEER"
   /** The receiver has a secret and the sender none; and the reverse. */
@@ -66,6 +67,16 @@ const hello = z.strictObject({
   /** Every peer of the cluster, the sender among them, sorted byte-wise. */
   peers: z.array(peerName).min(1).max(peersMax),
   auth: z.enum(["secret", "none"]),
+  /** Prefixes of strong keys, sorted. */
+  strongPrefixes: z
+    .array(
+      z
+        .string()
+        .regex(/^[!-+\--~]+$/)
+        .max(strongPrefixBytesMax),
+    )
+    .min(1)
+    .max(strongPrefixesMax),
 });
 
 const challenge = z.strictObject({

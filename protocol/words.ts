@@ -21,6 +21,9 @@ export type Stamp = number;
 /** Number of a record in one peer's log; starts at 1 and only grows. */
 export type Lsn = number;
 
+/** Keys that begin so are strong, unless the cluster was born with other prefixes. */
+export const strongPrefixesDefault: readonly string[] = ["strong:"];
+
 const peerNamePattern = /^[A-Za-z0-9_-]{1,32}$/;
 const incarnationPattern = /^[0-9a-z]{15}$/;
 

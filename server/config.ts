@@ -8,7 +8,7 @@
 import { isIP } from "node:net";
 import { z } from "zod";
 import { conflictsMaxDefault, passwordBytesMin, peersMax } from "../protocol/limits.ts";
-import { type PeerName, parsePeerName } from "../protocol/words.ts";
+import { type PeerName, parsePeerName, strongPrefixesDefault } from "../protocol/words.ts";
 import { usageFailure } from "./cli/failure.ts";
 import { parseSecrets } from "./links/handshake.ts";
 import {
@@ -30,6 +30,7 @@ import {
   originList,
   parseHostPort,
   port,
+  prefixList,
   printedSettings,
   type RawValue,
   reportSettings,
@@ -77,6 +78,12 @@ export interface PeerConfig {
   /** 0: no limit. */
   readonly memoryBytesMax: number;
   readonly clockSkewMsMax: number;
+  /** Keys that begin with one of these are strong; sorted. */
+  readonly strongPrefixes: readonly string[];
+  /** An operation on a strong key that no majority has answered by then is NOQUORUM or UNKNOWN. */
+  readonly strongTimeoutMs: number;
+  /** The registers of this disk are lost; the operator lets it take part again. */
+  readonly readmitRegisters: boolean;
   readonly logRetentionBytes: number;
   readonly conflictsMax: number;
   readonly logLevel: LogLevel;
@@ -247,6 +254,22 @@ const settingsSchema = z.strictObject({
     argument: "MS",
     summary: "a clock further than this from a majority's makes the peer refuse writes",
   }),
+  strongPrefix: prefixList.default([...strongPrefixesDefault]).register(settingMetas, {
+    argument: "PREFIX",
+    summary:
+      "keys that begin so are strong (linearizable, by majority); several: again, or by commas. The same at all peers, fixed when the cluster is born",
+    repeatable: true,
+    show: (value) => (value as readonly string[]).join(","),
+  }),
+  strongTimeout: count(50, 60_000).default(2000).register(settingMetas, {
+    argument: "MS",
+    summary: "an operation on a strong key that no majority answers is given up after this: -NOQUORUM, or -UNKNOWN",
+  }),
+  readmitRegisters: onOff.default(false).register(settingMetas, {
+    summary:
+      "the strong keys of this peer's disk are lost: copy what the others hold, then take part again (see docs/STRONG.md)",
+    perPeer: true,
+  }),
   logRetention: size(64 * 1024)
     .default(1024 ** 3)
     .register(settingMetas, {
@@ -386,6 +409,9 @@ const resolveConfig = (
     allowOrigins: settings.allowOrigin,
     memoryBytesMax: settings.maxMemory,
     clockSkewMsMax: settings.maxClockSkew,
+    strongPrefixes: settings.strongPrefix,
+    strongTimeoutMs: settings.strongTimeout,
+    readmitRegisters: settings.readmitRegisters,
     logRetentionBytes: settings.logRetention,
     conflictsMax: settings.conflictsMax,
     logLevel: settings.logLevel,

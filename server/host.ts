@@ -30,12 +30,14 @@ import { Monitors } from "./pubsub/monitors.ts";
 import type { LinkState, Replica } from "./replica/index.ts";
 import { at, covers, opsAhead, stampToMs } from "./replica/index.ts";
 import { notifyParameter, type RuntimeParameter, slowCommandParameters } from "./runtime-parameters.ts";
+import type { StrongKeys } from "./strong/strong-keys.ts";
 import type { TurnLoop } from "./turn-loop.ts";
 
 export interface HostParts {
   readonly config: PeerConfig;
   readonly version: string;
   readonly replica: Replica;
+  readonly strong: StrongKeys;
   readonly loop: TurnLoop;
   readonly lag: LagClock;
   readonly links: () => PeerLinks;
@@ -65,6 +67,7 @@ export class PeerHost implements CommandHost {
   readonly version: string;
   readonly checkPassword: ((user: string, password: string) => boolean) | undefined;
   readonly linkFaults: LinkFaultControl | undefined;
+  readonly strong: StrongKeys;
   readonly pubSub: PubSubHub;
   readonly monitors = new Monitors();
   readonly slowLog: SlowLog;
@@ -78,6 +81,7 @@ export class PeerHost implements CommandHost {
     this.peerName = parts.config.name;
     this.version = parts.version;
     this.linkFaults = parts.linkFaults;
+    this.strong = parts.strong;
     this.pubSub = parts.pubSub;
     this.slowLog = parts.slowLog;
     this.latencyEvents = parts.latencyEvents;

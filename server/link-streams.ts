@@ -8,6 +8,8 @@
 import { DecodeFault } from "../protocol/bytes.ts";
 import { linkQueueHighBytes, linkTurnMs } from "../protocol/limits.ts";
 import { publishedKind } from "../protocol/published.ts";
+import { registersKind } from "../protocol/register-messages.ts";
+import type { PeerName } from "../protocol/words.ts";
 import { LinkOutbox } from "./link-outbox.ts";
 import type { Link, LinkEvents } from "./links/index.ts";
 import type { Logger } from "./logger.ts";
@@ -16,6 +18,7 @@ import { PublishRelay } from "./pubsub/relay.ts";
 import type { Ready, Replica } from "./replica/index.ts";
 import type { SliceGate } from "./slice-gate.ts";
 import { type Log, LogTrimmed } from "./storage/storage.ts";
+import type { StrongKeys } from "./strong/strong-keys.ts";
 import type { TurnLoop } from "./turn-loop.ts";
 
 /** A transfer takes at most about a third of the loop: slices of some 0.7 ms, with this pause between. 25 MB/s. */
@@ -28,6 +31,7 @@ export interface LinkStreamsParts {
   readonly log: Log;
   readonly gate: SliceGate;
   readonly pubSub: PubSubHub;
+  readonly strong: StrongKeys;
   readonly logger: Logger;
   /** The log cannot be read, or a bug: the peer stops. */
   readonly onFailure: (error: unknown) => void;
@@ -36,6 +40,7 @@ export interface LinkStreamsParts {
 export class LinkStreams implements LinkEvents {
   readonly #parts: LinkStreamsParts;
   readonly #linksById = new Map<number, Link>();
+  readonly #linksByPeer = new Map<PeerName, Link>();
   readonly #outbox = new LinkOutbox();
   readonly #relay: PublishRelay;
   /** Links whose queue is above the high-water mark. */
@@ -68,6 +73,11 @@ export class LinkStreams implements LinkEvents {
   /** Lets go what is held back. */
   close(): void {
     this.#outbox.close();
+  }
+
+  /** Of strong keys: in no order with frames, so past the outbox. Dropped where there is no link. */
+  sendRegisters(to: PeerName, message: Uint8Array): void {
+    this.#linksByPeer.get(to)?.send(message);
   }
 
   // ---- what the replica wants -----------------------------------------------------------------------------------------
@@ -141,19 +151,22 @@ export class LinkStreams implements LinkEvents {
   // ---- what links tell ------------------------------------------------------------------------------------------------
 
   onLinkUp(link: Link): void {
-    const { logger, loop, replica } = this.#parts;
+    const { logger, loop, replica, strong } = this.#parts;
     this.#linksById.set(link.id, link);
+    this.#linksByPeer.set(link.peer, link);
     this.#outbox.add(link.id, link);
     logger.info({ address: link.remoteAddress, incarnation: link.incarnation }, `link to ${link.peer} up`);
     loop.begin();
     replica.linkUp(link.id, link.peer, link.incarnation);
+    strong.linkUp(link.peer);
   }
 
   onLinkMessage(link: Link, message: Uint8Array): void {
-    const { logger, loop, replica, onFailure } = this.#parts;
+    const { logger, loop, replica, strong, onFailure } = this.#parts;
     try {
       loop.begin();
-      if (message[0] === publishedKind) this.#relay.receive(message);
+      if (message[0] === registersKind) strong.receive(link.peer, message);
+      else if (message[0] === publishedKind) this.#relay.receive(message);
       else replica.receive(link.id, message);
       if (loop.turnMs > linkTurnMs) link.rest();
     } catch (error) {
@@ -164,8 +177,12 @@ export class LinkStreams implements LinkEvents {
   }
 
   onLinkDown(link: Link, reason: string): void {
-    const { logger, loop, replica } = this.#parts;
+    const { logger, loop, replica, strong } = this.#parts;
     this.#linksById.delete(link.id);
+    if (this.#linksByPeer.get(link.peer) === link) {
+      this.#linksByPeer.delete(link.peer);
+      strong.linkDown(link.peer);
+    }
     this.#outbox.remove(link.id);
     this.#full.delete(link.id);
     loop.begin();

@@ -7,6 +7,7 @@ import { checkpointWriteBytes } from "../protocol/limits.ts";
 import type { Replica } from "./replica/index.ts";
 import type { SliceGate } from "./slice-gate.ts";
 import type { CheckpointEntry, Storage } from "./storage/storage.ts";
+import type { CheckpointPart } from "./strong/strong-store.ts";
 import type { TurnLoop } from "./turn-loop.ts";
 
 export interface MaintenanceOptions {
@@ -14,6 +15,8 @@ export interface MaintenanceOptions {
   readonly storage: Storage;
   readonly loop: TurnLoop;
   readonly gate: SliceGate;
+  /** Stored with the replica's entries, behind them. */
+  readonly strong: CheckpointPart;
   readonly logRetentionBytes: number;
   readonly onFailure: (error: unknown) => void;
   /** `slowestSliceMs`: what of it kept clients waiting at once. */
@@ -107,7 +110,7 @@ export class Maintenance {
 
   /** One whole checkpoint, in slices. */
   async checkpoint(): Promise<void> {
-    const { replica, storage, loop, onCheckpoint } = this.#options;
+    const { replica, storage, loop, strong, onCheckpoint } = this.#options;
     const { checkpointer } = replica;
     const startedMs = performance.now();
     this.#wanted = false;
@@ -115,21 +118,24 @@ export class Maintenance {
     this.#lastAppendedBytes = loop.counters.appendedBytes;
     loop.flush();
     checkpointer.begin();
+    strong.begin();
     this.#slowestSliceMs = 0;
     this.#lastLsn = storage.log.nextLsn;
-    for (;;) {
-      const entries = await this.#slices();
-      if (this.#stopped) return;
-      if (entries.length === 0) break;
-      // A cell may show ops that are only in the log's unsynced tail.
-      await loop.flushAndSync();
-      await storage.checkpoint.write(entries);
-      if (this.#stopped) return;
+    for (const slice of [() => checkpointer.slice(), () => strong.slice()]) {
+      for (;;) {
+        const entries = await this.#slices(slice);
+        if (this.#stopped) return;
+        if (entries.length === 0) break;
+        // A cell may show ops that are only in the log's unsynced tail.
+        await loop.flushAndSync();
+        await storage.checkpoint.write(entries);
+        if (this.#stopped) return;
+      }
     }
     await loop.flushAndSync();
     // An install meanwhile gave the sweep up: begin again next time.
     if (!checkpointer.running) return;
-    const end = checkpointer.end();
+    const end = [...checkpointer.end(), ...strong.end()];
     await storage.checkpoint.write(end);
     if (!checkpointer.running) return;
     const { cells } = checkpointer.finished();
@@ -139,7 +145,7 @@ export class Maintenance {
   }
 
   /** As many slices as are worth a sync, each in its own turn of the loop. Empty when there are no more. */
-  async #slices(): Promise<readonly CheckpointEntry[]> {
+  async #slices(next: () => readonly CheckpointEntry[]): Promise<readonly CheckpointEntry[]> {
     const { replica, gate } = this.#options;
     const entries: CheckpointEntry[] = [];
     for (let bytes = 0; bytes < checkpointWriteBytes; ) {
@@ -147,7 +153,7 @@ export class Maintenance {
       await gate.pass(replica.scanning().length > 0 ? betweenSlicesInTransferMs : betweenSlicesMs);
       if (this.#stopped) break;
       const beganMs = performance.now();
-      const slice = replica.checkpointer.slice();
+      const slice = next();
       this.#slowestSliceMs = Math.max(this.#slowestSliceMs, performance.now() - beganMs);
       if (slice.length === 0) break;
       for (const entry of slice) {

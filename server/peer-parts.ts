@@ -23,6 +23,8 @@ import { KeyEvents } from "./pubsub/key-events.ts";
 import type { Ready, Replica } from "./replica/index.ts";
 import { SliceGate } from "./slice-gate.ts";
 import type { FileStorage } from "./storage/open.ts";
+import type { StrongKeys } from "./strong/strong-keys.ts";
+import { StrongStore } from "./strong/strong-store.ts";
 import { TurnLoop } from "./turn-loop.ts";
 
 /** What there is from the beginning, data or not. */
@@ -31,6 +33,7 @@ export interface BaseParts {
   readonly version: string;
   readonly logger: Logger;
   readonly replica: Replica;
+  readonly strong: StrongKeys;
   readonly conflicts: ConflictFeed;
   readonly pubSub: PubSubHub;
   readonly faults: LinkFaults;
@@ -63,11 +66,12 @@ export interface Serving extends Core, ServingParts {
 
 /** `onReady`: behind each append, with the core that is made here. */
 export const makeCore = (base: BaseParts, storage: FileStorage, onReady: (core: Core, ready: Ready) => void): Core => {
-  const { config, replica, pubSub, logger, wallMs, onFailure, isStopping } = base;
+  const { config, replica, strong, pubSub, logger, wallMs, onFailure, isStopping } = base;
   const { log } = storage;
   const loop = new TurnLoop({
     replica,
     log,
+    tenant: strong,
     fsync: config.fsync,
     acks: config.acks,
     onReady: (ready) => onReady(core, ready),
@@ -83,7 +87,7 @@ export const makeCore = (base: BaseParts, storage: FileStorage, onReady: (core: 
     },
   });
   const gate = new SliceGate(() => loop.turnMs);
-  const streams = new LinkStreams({ replica, loop, log, gate, pubSub, logger, onFailure });
+  const streams = new LinkStreams({ replica, loop, log, gate, pubSub, strong, logger, onFailure });
   const core: Core = { storage, loop, gate, feed, streams };
   return core;
 };
@@ -96,6 +100,7 @@ export const makeServing = (base: BaseParts, core: Core): Serving => {
     config,
     version,
     replica,
+    strong: base.strong,
     loop,
     lag: base.lag,
     links: base.links,
@@ -125,6 +130,7 @@ export const makeServing = (base: BaseParts, core: Core): Serving => {
     storage,
     loop,
     gate,
+    strong: new StrongStore(base.strong),
     logRetentionBytes: config.logRetentionBytes,
     onFailure,
     onCheckpoint: (report) => {

@@ -69,6 +69,7 @@ export class PeerRun {
       name: config.name,
       incarnation: replica.state.incarnation,
       clusterId: config.clusterId,
+      strongPrefixes: config.strongPrefixes,
       peers: new Map(config.peers.map((peer) => [peer.name, hostPortToText(peer)])),
       secrets: config.secrets,
       events,

@@ -10,6 +10,7 @@
 import type { Server } from "node:http";
 import { performance } from "node:perf_hooks";
 import { conflictBytesMax } from "../protocol/limits.ts";
+import { originId } from "../protocol/words.ts";
 import { Admission } from "./admission.ts";
 import type { PeerConfig } from "./config.ts";
 import { ConflictFeed } from "./feed/conflict-feed.ts";
@@ -30,11 +31,13 @@ import { PeerRun } from "./peer-run.ts";
 import { PubSubHub } from "./pubsub/hub.ts";
 import { RateMeter } from "./rate-meter.ts";
 import { recover } from "./recovery.ts";
-import { InvariantError, type Ready, Replica, type ReplicaEvent } from "./replica/index.ts";
+import { InvariantError, type Ready, Replica, type ReplicaEvent, recordType } from "./replica/index.ts";
 import { logReplicaEvent } from "./replica-event-log.ts";
 import type { RunningPeer } from "./running-peer.ts";
 import { type FileStorage, openFileStorage } from "./storage/open.ts";
 import { StorageFailure } from "./storage/storage.ts";
+import { StrongKeys } from "./strong/strong-keys.ts";
+import { encodePrefixes, StoredStrongKeys } from "./strong/strong-store.ts";
 
 /** Facts, digests and clocks are told so often. Less: purging and relaying lag more; more: idle traffic. */
 const heartbeatIntervalMs = 500;
@@ -129,7 +132,18 @@ class Peer implements RunningPeer {
       links,
       serving: () => this.#serving,
     });
+    const strong = new StrongKeys({
+      name: config.name,
+      peers: config.peers.map((peer) => peer.name),
+      prefixes: config.strongPrefixes,
+      timeoutMs: config.strongTimeoutMs,
+      begin: () => this.#core?.loop.begin(),
+      append: (bytes) => replica.appendForeign(recordType.registers, bytes),
+      send: (to, message) => this.#core?.streams.sendRegisters(to, message),
+      onFailure,
+    });
     this.#base = {
+      strong,
       config,
       version,
       logger,
@@ -161,13 +175,17 @@ class Peer implements RunningPeer {
   // ---- start --------------------------------------------------------------------------------------------------------
 
   async open(): Promise<void> {
-    const { replica, logger, admission } = this.#base;
+    const { config, replica, strong, logger, admission } = this.#base;
     const storage = await this.#openStorage();
     await this.#openHttp();
-    const recovery = await recover(storage, replica, (words) => logger.info(words));
+    const stored = new StoredStrongKeys(strong);
+    const recovery = await recover(storage, replica, (words) => logger.info(words), stored);
+    stored.checkPrefixes(config.dataDirectory);
     const core = makeCore(this.#base, storage, (made, ready) => this.#onReady(made, ready));
     this.#core = core;
     await this.#run.begin(core.loop, { firstStart: recovery.firstStart });
+    if (!stored.hasPrefixes) replica.appendForeign(recordType.strongPrefixes, encodePrefixes(strong.prefixes));
+    this.#beginStrongKeys(recovery.firstStart);
     if (!recovery.firstStart) {
       logger.info(
         { cells: recovery.cells, records: recovery.records, ms: Math.round(recovery.tookMs) },
@@ -180,6 +198,16 @@ class Peer implements RunningPeer {
     admission.onLoaded();
     this.#run.openLinks(core.loop, core.streams);
     this.#startTimers(serving);
+  }
+
+  #beginStrongKeys(firstStart: boolean): void {
+    const { config, replica, strong } = this.#base;
+    const origin = originId(config.name, replica.state.incarnation);
+    strong.start(origin);
+    // Alone there is nobody else to take part without it.
+    if (config.restored && config.peers.length > 1) strong.expel();
+    else if (firstStart && config.bootstrap) strong.admitNew();
+    if (config.readmitRegisters) strong.readmit(origin);
   }
 
   async #openStorage(): Promise<FileStorage> {
@@ -338,6 +366,7 @@ class Peer implements RunningPeer {
     this.#core?.feed.close();
     await portsClosed;
     await serving?.maintenance.stop();
+    this.#base.strong.stop();
     if (serving !== undefined) {
       // Once more around, so that the last frames leave for the peers before the links end.
       await serving.loop.flushAndSync();
@@ -354,6 +383,7 @@ class Peer implements RunningPeer {
   /** The start failed: let go of what was taken, saying nothing of what fails besides. */
   async abandon(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
+    this.#base.strong.stop();
     await this.#serving?.ports.abandon();
     await this.#run.closeLinks().catch(() => undefined);
     if (this.#http !== undefined) await closeHttpServer(this.#http, 0).catch(() => undefined);

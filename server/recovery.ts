@@ -2,8 +2,17 @@
  * From a directory to a replica: the checkpoint's entries, then the log from there on, by the same merge.
  */
 import { ByteReader, DecodeFault } from "../protocol/bytes.ts";
-import { cellPrefix, conflictPrefix, metaKey, originPrefix, type Replica, readVersionVector } from "./replica/index.ts";
+import {
+  cellPrefix,
+  conflictPrefix,
+  metaKey,
+  originPrefix,
+  type Replica,
+  readVersionVector,
+  recordType,
+} from "./replica/index.ts";
 import { type Storage, StorageFailure } from "./storage/storage.ts";
+import { admissionKey, registerPrefix, strongPrefixesKey } from "./strong/strong-store.ts";
 
 export interface RecoveryReport {
   /** Nothing was ever stored here. */
@@ -13,12 +22,20 @@ export interface RecoveryReport {
   readonly tookMs: number;
 }
 
+/** Takes back what strong keys have in the checkpoint and in the log: first the former, then checkpointRestored(). */
+export interface StrongRestorer {
+  prefixes(bytes: Uint8Array): void;
+  restore(bytes: Uint8Array): void;
+  checkpointRestored(): void;
+}
+
 const floorPrefix = Buffer.from("f");
 
 export const recover = async (
   storage: Storage,
   replica: Replica,
   onProgress: (words: string) => void,
+  strong?: StrongRestorer,
 ): Promise<RecoveryReport> => {
   const startedMs = performance.now();
   const { log, checkpoint } = storage;
@@ -41,6 +58,15 @@ export const recover = async (
       }
     }
     cells = replica.state.map.cellCount;
+    if (strong !== undefined) {
+      for await (const entries of checkpoint.entries(strongPrefixesKey)) {
+        for (const [, value] of entries) strong.prefixes(value);
+      }
+      for (const prefix of [admissionKey, registerPrefix]) {
+        for await (const entries of checkpoint.entries(prefix)) for (const [, value] of entries) strong.restore(value);
+      }
+      strong.checkpointRestored();
+    }
     const from = replica.state.nextLsn;
     if (from < log.firstLsn) {
       throw new StorageFailure(
@@ -61,6 +87,8 @@ export const recover = async (
         for (const record of batch) {
           try {
             replica.replay(record);
+            if (record.type === recordType.registers) strong?.restore(record.bytes);
+            if (record.type === recordType.strongPrefixes) strong?.prefixes(record.bytes);
           } catch (error) {
             throw located(error, `log record ${record.lsn} of type ${record.type}`);
           }

@@ -8,7 +8,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { BlockList, isIP, isIPv6 } from "node:net";
 import { z } from "zod";
-import { passwordBytesMax, passwordBytesMin } from "../protocol/limits.ts";
+import { passwordBytesMax, passwordBytesMin, strongPrefixBytesMax, strongPrefixesMax } from "../protocol/limits.ts";
 import { didYouMean, failureText, usageFailure } from "./cli/failure.ts";
 import { parseSize, sizeToText } from "./cli/sizes.ts";
 
@@ -156,6 +156,20 @@ export const originList = z
   });
 
 const isOrigin = (text: string): boolean => URL.canParse(text) && new URL(text).origin === text;
+
+const prefixWords = `expected 1 to ${strongPrefixBytesMax} printable ASCII characters without space or comma`;
+
+/** Prefixes of keys; sorted, since their order means nothing. */
+export const prefixList = z
+  .union([z.string().transform((input) => input.split(",")), z.array(z.string())], prefixWords)
+  .transform((entries, context): readonly string[] => {
+    const bad = entries.find((entry) => entry.length > strongPrefixBytesMax || !/^[!-+\--~]+$/.test(entry));
+    if (bad !== undefined) context.addIssue(`${prefixWords}, not "${bad}"`);
+    else if (entries.length === 0 || entries.length > strongPrefixesMax)
+      context.addIssue(`expected 1 to ${strongPrefixesMax} prefixes`);
+    else return [...new Set(entries)].sort();
+    return z.NEVER;
+  });
 
 const addressWords = "expected IP addresses or networks such as 10.0.0.5 or 10.0.0.0/8";
 

@@ -10,6 +10,7 @@
 import { performance } from "node:perf_hooks";
 import type { Incarnation, Lsn } from "../protocol/words.ts";
 import { LatencyWindow } from "./latency-window.ts";
+import type { LogTenant } from "./log-tenant.ts";
 import { DurationHistogram } from "./metrics/duration-histogram.ts";
 import type { Ready, Replica } from "./replica/index.ts";
 import type { Log } from "./storage/storage.ts";
@@ -21,6 +22,8 @@ export interface TurnLoopOptions {
   readonly fsync: "always" | "interval" | "never";
   /** Other peers that must hold a turn's writes on disk before its replies go. */
   readonly acks: number;
+  /** Keeps records of its own in the log, behind the replica's back. */
+  readonly tenant?: LogTenant;
   /** Sends, closes, events: everything of ready() beside the log. Called after the append. */
   readonly onReady: (ready: Ready) => void;
   /** The log failed: nothing may be acknowledged any more. */
@@ -109,7 +112,7 @@ export class TurnLoop implements Turn {
   #raiseCeilingNow(): void {
     try {
       const ceiling = this.#replica.raiseCeiling();
-      this.#append(this.#replica.ready());
+      this.#append();
       this.#log.syncBlocking();
       this.#replica.ceilingDurable(ceiling);
     } catch (error) {
@@ -128,7 +131,11 @@ export class TurnLoop implements Turn {
     this.#options.onFailure(error);
   }
 
-  #append(ready: Ready): void {
+  /** Everything pending: to the log, then to whom it concerns. */
+  #append(): void {
+    const { tenant } = this.#options;
+    if (tenant?.collect() === true) this.#wanted.sync = true;
+    const ready = this.#replica.ready();
     this.#wanted.sync ||= ready.syncWanted;
     this.#wanted.ceiling = Math.max(this.#wanted.ceiling, ready.ceilingWanted);
     if (ready.append.length > 0) {
@@ -138,6 +145,7 @@ export class TurnLoop implements Turn {
       this.#log.rollIfFull(() => this.#replica.segmentNote());
     }
     this.#options.onReady(ready);
+    tenant?.letGo();
   }
 
   readonly #end = (): void => {
@@ -146,13 +154,14 @@ export class TurnLoop implements Turn {
     const replica = this.#replica;
     try {
       let raised = 0;
-      this.#append(replica.ready());
-      const { sync, ceiling } = this.#wanted;
+      this.#append();
+      const { ceiling } = this.#wanted;
       const raise = !this.#raising && !this.#stopped && (ceiling > 0 || !replica.hasHeadroom(replica.ceilingMarginMs));
       if (raise) {
         raised = replica.raiseCeiling(ceiling);
-        this.#append(replica.ready());
+        this.#append();
       }
+      const { sync } = this.#wanted;
       this.#wanted = { sync: false, ceiling: 0 };
       this.#inTurn = false;
       this.#takeReplies();
@@ -256,6 +265,8 @@ export class TurnLoop implements Turn {
       // This sync is the one that was wanted.
       this.#wanted.sync = false;
       const token = this.#replica.syncBegin();
+      const { tenant } = this.#options;
+      const tenantThrough = tenant?.appendedThrough ?? 0;
       const startedMs = performance.now();
       await this.#log.sync();
       const tookMs = performance.now() - startedMs;
@@ -265,6 +276,7 @@ export class TurnLoop implements Turn {
       this.begin();
       this.#syncedNextLsn = token.nextLsn;
       this.#replica.syncEnd(token);
+      tenant?.synced(tenantThrough);
       this.#releaseHeld();
     } while (this.#syncAgain);
     this.#syncing = false;
@@ -275,7 +287,7 @@ export class TurnLoop implements Turn {
     if (this.#failed) return;
     this.begin();
     try {
-      this.#append(this.#replica.ready());
+      this.#append();
     } catch (error) {
       // What ready() handed out is in no log now: whoever called may not go on as if nothing had happened.
       this.#fail(error);

@@ -34,6 +34,8 @@ export interface HandshakeIdentity {
   readonly clusterId: string;
   /** All peers, this one among them, sorted byte-wise. */
   readonly peers: readonly PeerName[];
+  /** Keys that begin so are strong: sorted. */
+  readonly strongPrefixes: readonly string[];
   /** None, one or two; the first is the preferred one. */
   readonly secrets: readonly Buffer[];
 }
@@ -77,7 +79,7 @@ export class DialerHandshake implements Handshake {
     this.#identity = options.identity;
     this.peer = options.peer;
     this.#admit = options.admit;
-    const { name, incarnation, clusterId, peers, secrets } = options.identity;
+    const { name, incarnation, clusterId, peers, secrets, strongPrefixes } = options.identity;
     this.#hello = {
       type: "hello",
       protocolVersion,
@@ -87,6 +89,7 @@ export class DialerHandshake implements Handshake {
       nonce: options.nonce.toString("hex"),
       peers: [...peers],
       auth: secrets.length > 0 ? "secret" : "none",
+      strongPrefixes: [...strongPrefixes],
     };
   }
 
@@ -213,6 +216,11 @@ export class ListenerHandshake implements Handshake {
       const message = `peer lists differ: ${hello.name} has ${hello.peers.join(" ")}; ${name} has ${peers.join(" ")}`;
       return this.refuse("PEERS_DIFFER", message);
     }
+    const { strongPrefixes } = this.#identity;
+    if (hello.strongPrefixes.join() !== strongPrefixes.join()) {
+      const message = `prefixes of strong keys differ: ${hello.name} has ${hello.strongPrefixes.join(" ")}; ${name} has ${strongPrefixes.join(" ")}`;
+      return this.refuse("STRONG_PREFIXES_DIFFER", message);
+    }
     if (hello.name > name) return this.refuse("WRONG_PEER", `${name} dials ${hello.name}, not the reverse`);
     if (secrets.length > 0 && hello.auth === "none") return this.refuse("SECRET_MISSING", secretMissing(hello.name));
     if (secrets.length === 0 && hello.auth === "secret") {
@@ -297,6 +305,7 @@ const knownCodes: ReadonlySet<string> = new Set<RefusalCode>([
   "WRONG_CLUSTER",
   "UNKNOWN_PEER",
   "PEERS_DIFFER",
+  "STRONG_PREFIXES_DIFFER",
   "WRONG_PEER",
   "SECRET_MISSING",
   "SECRET_UNEXPECTED",

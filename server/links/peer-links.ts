@@ -25,7 +25,7 @@ import {
   unauthenticatedMax,
   unauthenticatedPerAddressMax,
 } from "../../protocol/limits.ts";
-import type { Incarnation, PeerName } from "../../protocol/words.ts";
+import { type Incarnation, type PeerName, strongPrefixesDefault } from "../../protocol/words.ts";
 import { Dialer } from "./dialer.ts";
 import { LinkFaults } from "./faults.ts";
 import { Gate } from "./gate.ts";
@@ -72,6 +72,8 @@ export interface PeerLinksOptions {
   readonly clusterId: string;
   /** All peers with the `host:port` of their HTTP ports; whether this one is among them does not matter. */
   readonly peers: ReadonlyMap<PeerName, string>;
+  /** Sorted; default `strong:` alone. */
+  readonly strongPrefixes?: readonly string[];
   /** None, one or two, see parseSecrets. */
   readonly secrets: readonly Buffer[];
   readonly events: LinkEvents;
@@ -163,7 +165,8 @@ export class PeerLinks {
     const peers = [...new Set([options.name, ...options.peers.keys()])].sort();
     if (peers.length > peersMax) throw new RangeError(`${peers.length} peers, limit ${peersMax}`);
     const { name, incarnation, clusterId, secrets } = options;
-    this.#identity = { name, incarnation, clusterId, secrets, peers };
+    const strongPrefixes = options.strongPrefixes ?? strongPrefixesDefault;
+    this.#identity = { name, incarnation, clusterId, secrets, peers, strongPrefixes };
     this.#incarnations = new Incarnations({ aliveMs: this.#timing.deadAfterMs, disputeMs: this.#timing.disputeMs });
     this.#incarnations.note(name, incarnation);
     this.#gate = new Gate({

@@ -167,6 +167,9 @@ export class Replica {
       case recordType.transferEnd:
         this.#replayTransfer(input.u32(), decodeLinkMessage(record.bytes.subarray(4)));
         return;
+      case recordType.registers:
+      case recordType.strongPrefixes:
+        return;
       default:
         throw new DecodeFault(`unknown log record ${record.type}: written by a newer version`);
     }
@@ -252,6 +255,12 @@ export class Replica {
   /** Whether stamps up to `marginMs` from now stay below the durable ceiling. */
   hasHeadroom(marginMs: number): boolean {
     return this.state.clock.hasHeadroom(this.state.nowMs, marginMs);
+  }
+
+  /** A record of somebody else's, who has it back at recovery. */
+  appendForeign(type: typeof recordType.registers | typeof recordType.strongPrefixes, bytes: Uint8Array): void {
+    this.state.seal();
+    this.state.appendRecord(type, bytes);
   }
 
   /** Appends a record that raises the ceiling to cover `wanted` (or now); after its sync call ceilingDurable(). */

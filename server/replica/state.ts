@@ -54,6 +54,10 @@ export const recordType = {
   transferCells: 6,
   transferFrames: 7,
   transferEnd: 8,
+  /** Records of strong keys (protocol/register-messages.ts): not the replica's business. */
+  registers: 9,
+  /** The prefixes of strong keys, for good: strings to the end. */
+  strongPrefixes: 10,
 } as const;
 
 export interface AppendedRecord {

@@ -91,7 +91,7 @@ export class LogTrimmed extends RangeError {
 
 /** Damage, a failed write or sync, a directory in use. `code` is stable; the message says what to do. */
 export class StorageFailure extends Error {
-  readonly code: "CORRUPT" | "IN_USE" | "NO_SPACE" | "IO" | "FORMAT" | "NOT_WRITABLE" | "WRONG_PEER";
+  readonly code: "CORRUPT" | "IN_USE" | "NO_SPACE" | "IO" | "FORMAT" | "NOT_WRITABLE" | "WRONG_PEER" | "WRONG_PREFIXES";
   constructor(code: StorageFailure["code"], message: string, options?: { cause?: unknown }) {
     super(message, options);
     this.name = "StorageFailure";

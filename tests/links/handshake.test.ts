@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import test from "node:test";
 import { handshakeMessageBytesMax } from "../../protocol/limits.ts";
 import { parseHandshakeMessage } from "../../protocol/messages.ts";
+import { strongPrefixesDefault } from "../../protocol/words.ts";
 import {
   type Admission,
   clusterIdOf,
@@ -26,6 +27,7 @@ const identity = (peer: string, more: Partial<HandshakeIdentity> = {}): Handshak
   clusterId: clusterIdOf(peers),
   peers,
   secrets: [secret],
+  strongPrefixes: strongPrefixesDefault,
   ...more,
 });
 
@@ -112,6 +114,7 @@ test("each reason to refuse has its code, and both ends learn it", () => {
       { dialer: { name: name("aa"), peers: [name("a"), name("aa"), name("b"), name("c")] } },
     ],
     ["another list", "PEERS_DIFFER", "listener", { dialer: { peers: [name("a"), name("b")] } }],
+    ["other strong keys", "STRONG_PREFIXES_DIFFER", "listener", { dialer: { strongPrefixes: ["lock:", "strong:"] } }],
     ["the greater name dials", "WRONG_PEER", "listener", { dialer: { name: name("c") } }],
     [
       "same name, other run",

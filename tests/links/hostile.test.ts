@@ -6,7 +6,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { WebSocket } from "ws";
 import { handshakeBytesMax } from "../../protocol/limits.ts";
-import type { PeerName } from "../../protocol/words.ts";
+import { type PeerName, strongPrefixesDefault } from "../../protocol/words.ts";
 import { clusterIdOf, DialerHandshake } from "../../server/links/handshake.ts";
 import {
   closeDoors,
@@ -46,7 +46,14 @@ const dial = async (headers: Record<string, string> = {}): Promise<WebSocket> =>
 const textOf = async (ws: WebSocket): Promise<string> => String(((await once(ws, "message")) as [Buffer])[0]);
 const hello = (): DialerHandshake =>
   new DialerHandshake({
-    identity: { name: name("a"), incarnation: run(1), clusterId: clusterIdOf(all), peers: all, secrets: [] },
+    identity: {
+      name: name("a"),
+      incarnation: run(1),
+      clusterId: clusterIdOf(all),
+      peers: all,
+      secrets: [],
+      strongPrefixes: strongPrefixesDefault,
+    },
     peer: name("b"),
     nonce: Buffer.alloc(32, 1),
     admit: () => undefined,
