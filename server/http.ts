@@ -9,6 +9,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { performance } from "node:perf_hooks";
 import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
 import { type Context, Hono } from "hono";
@@ -21,7 +22,9 @@ import {
   httpRequestTimeoutMs,
 } from "../protocol/limits.ts";
 import { refuseUpgrade } from "./links/refuse-upgrade.ts";
+import { countStream, timeAnswer } from "./metrics/counted-routes.ts";
 import type { Metrics } from "./metrics/family.ts";
+import type { HttpCounts } from "./metrics/http-families.ts";
 import { answerFailure, badMethod, baseHeaders, errorText, forbidden } from "./web/answers.ts";
 import { httpStatusOf, KvFailure } from "./web/kv-backend.ts";
 import { PageRules } from "./web/page-rules.ts";
@@ -57,6 +60,8 @@ export interface HttpOptions {
   readonly routes?: RequestRoutes;
   /** Of `upgrades`, those that web pages may open: of this very host and port, and of `allowOrigins`. */
   readonly pagePaths?: ReadonlySet<string>;
+  /** Where requests for the page, for `/status` and for streams are counted. Those of `routes` count themselves. */
+  readonly counts?: HttpCounts;
   /** Origins such as `https://app.example`; `*` is any. */
   readonly allowOrigins?: readonly string[];
   /** Names (without ports) beside loopback and addresses that requests may be made to. */
@@ -72,12 +77,15 @@ export interface RequestRoutes {
   handle(request: IncomingMessage, response: ServerResponse, rules: PageRules): boolean;
 }
 
+/** Of what Hono answers: what people and their pages ask. */
+const countedPaths: ReadonlySet<string> = new Set(["/", "/status"]);
+
 export type StreamHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** Not listening yet, see listenHttp. */
 export const createHttpServer = (options: HttpOptions): Server => {
   const answer = getRequestListener(routesOf(options).fetch, { overrideGlobalObjects: false });
-  const { who = "peer" } = options;
+  const { who = "peer", counts } = options;
   const rules = new PageRules(options);
   const onStream = (request: IncomingMessage, response: ServerResponse, stream: StreamHandler): void => {
     const refusal = rules.refusal(request, "read");
@@ -94,8 +102,13 @@ export const createHttpServer = (options: HttpOptions): Server => {
       return answerFailure(request, response, new KvFailure("MISDIRECTED", why));
     }
     if (options.routes?.handle(request, response, rules) === true) return;
-    const stream = options.streams?.get(pathOf(request));
-    if (stream !== undefined) return onStream(request, response, stream);
+    const path = pathOf(request);
+    const stream = options.streams?.get(path);
+    if (stream !== undefined) {
+      if (counts !== undefined) countStream(counts.route(path), response);
+      return onStream(request, response, stream);
+    }
+    if (countedPaths.has(path) && counts !== undefined) timeAnswer(counts.route(path), response, performance.now());
     // Nothing behind here looks at it; what is allowed for us (capitals, none at all) Hono's adapter answers with 400.
     request.headers.host = "localhost";
     answer(request, response).catch((error: unknown) => {

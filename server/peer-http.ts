@@ -80,6 +80,7 @@ export const createPeerHttp = (parts: PeerHttpParts): Server => {
         },
       ],
     ]),
+    counts,
     pagePaths: new Set(["/client"]),
     allowOrigins: config.allowOrigins,
     hosts: [config.advertise.host, ...config.peers.map((peer) => peer.host)],

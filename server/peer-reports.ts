@@ -157,7 +157,7 @@ export class PeerReports {
     const { replica, admission, measures, pubSub, links, wallMs } = this.#parts;
     const { slowLog, fsyncTimes, checkpointTimes, checkpointBytes, catchUps, diskFreeBytes } = measures;
     const { storage, loop, maintenance, executor, host, feed, streams } = serving;
-    const { tcp, sockets } = serving.ports;
+    const { tcp, sockets, backups } = serving.ports;
     return {
       replica,
       storage,
@@ -180,6 +180,7 @@ export class PeerReports {
       tcp: { open: tcp.connectionCount, counters: tcp.counters },
       webSocket: { open: sockets.connectionCount, counters: sockets.counters },
       watches: feed.subscriberCount,
+      backups: { running: backups.count, counters: backups.counters },
       pubSub: pubSub.counts,
       publishMissed: streams.publishMissed,
     };

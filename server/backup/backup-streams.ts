@@ -73,9 +73,22 @@ const tooSlow = "it was read too slowly: the log no longer has what was written 
 /** Nobody's fault: what was streamed so far is no backup. */
 class GivenUp extends Error {}
 
+/** Plain numbers, only ever added to. */
+export interface BackupCounters {
+  begun: number;
+  /** Sent whole. */
+  finished: number;
+  refused: number;
+  /** The reader left, or was too slow. */
+  givenUp: number;
+  /** By a fault of ours. */
+  failed: number;
+  /** Of those that ended. */
+  bytes: number;
+}
+
 export class BackupStreams {
-  /** Plain numbers, only ever added to. */
-  readonly counters = { begun: 0, finished: 0, refused: 0, givenUp: 0, bytes: 0 };
+  readonly counters: BackupCounters = { begun: 0, finished: 0, refused: 0, givenUp: 0, failed: 0, bytes: 0 };
   readonly #options: BackupStreamsOptions;
   readonly #limits: BackupLimits;
   readonly #running = new Map<ServerResponse, Promise<void>>();
@@ -130,6 +143,8 @@ export class BackupStreams {
         else this.counters.givenUp += 1;
       },
       (error: unknown) => {
+        this.counters.bytes += stream.bytes;
+        this.counters.failed += 1;
         response.destroy();
         if (!this.#closed) this.#options.onFailure(error);
       },

@@ -160,6 +160,7 @@ class Gateway implements RunningGateway {
       source: { status: () => this.#status(), checks: () => this.#checks(), metrics },
       routes: { handle: (request, response, rules) => this.#handle(counted, request, response, rules) },
       streams: new Map([["/watch", (request, response) => this.#watches.handle(request, response)]]),
+      counts: this.#counts.http,
       upgrades: new Map(),
       allowOrigins: config.allowOrigins,
       hosts: config.hosts,

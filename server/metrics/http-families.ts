@@ -12,9 +12,14 @@ export class RouteCounts {
 
   /** Once an answer was handed to its socket. Two array look-ups and four additions. */
   note(status: number, micros: number): void {
+    this.count(status);
+    this.durations.note(micros);
+  }
+
+  /** Of a stream: how long one was read says nothing. */
+  count(status: number): void {
     const at = status > statusMax ? 0 : status;
     this.byStatus[at] = (this.byStatus[at] ?? 0) + 1;
-    this.durations.note(micros);
   }
 }
 
@@ -46,15 +51,18 @@ export const httpFamilies: readonly Family<{ readonly http: HttpCounts }>[] = [
   {
     name: "chorus_http_requests_total",
     type: "counter",
-    help: "HTTP requests for keys (/get, /set, /delete, /kv), by route and status.",
+    help: "HTTP requests for keys, /, /status and, once they ended, streams (/watch, /backup), by route and status.",
     labels: ["route", "code"],
     read: requests,
   },
   {
     name: "chorus_http_request_duration_seconds",
     type: "histogram",
-    help: "From a request's headers until its answer was handed to the socket.",
+    help: "From a request's headers until its answer was handed to the socket; not of streams.",
     labels: ["route"],
-    read: ({ http }) => [...http.routes].flatMap(([route, { durations }]) => histogramSamples(durations, { route })),
+    read: ({ http }) =>
+      [...http.routes].flatMap(([route, { durations }]) =>
+        durations.count === 0 ? [] : histogramSamples(durations, { route }),
+      ),
   },
 ];

@@ -1,6 +1,8 @@
 /** What a peer's `/metrics` shows. docs/OPERATIONS.md has the same list, made from this one. */
+
 import { clientSocketsMax, connectionsMax, diskFreeBytesLow } from "../../protocol/limits.ts";
 import type { LinkVerdict } from "../../protocol/status.ts";
+import type { BackupCounters } from "../backup/backup-streams.ts";
 import { type CommandFigures, countedCommands } from "../commands/figures.ts";
 import type { PeerReport } from "../commands/session.ts";
 import type { PeerLinkStatus } from "../links/peer-links.ts";
@@ -57,6 +59,7 @@ export interface RunningFigures {
   readonly tcp: { readonly open: number; readonly counters: TcpCounters };
   readonly webSocket: { readonly open: number; readonly counters: ClientSocketCounters };
   readonly watches: number;
+  readonly backups: { readonly running: number; readonly counters: BackupCounters };
   readonly pubSub: { readonly channels: number; readonly patterns: number; readonly clients: number };
   readonly publishMissed: number;
 }
@@ -286,6 +289,32 @@ export const peerFamilies: readonly Family<PeerFigures>[] = [
     type: "gauge",
     help: "Readers of the feed of changes now: /watch, client WebSockets, keyspace events.",
     read: running(({ watches }) => watches),
+  },
+  {
+    name: "chorus_backups_running",
+    type: "gauge",
+    help: "Backups that are read now.",
+    read: running(({ backups }) => backups.running),
+  },
+  {
+    name: "chorus_backups_total",
+    type: "counter",
+    help: "Backups that ended: sent whole; given_up, as the reader left or was too slow; failed, a fault of the peer; refused.",
+    labels: ["result"],
+    read: running(({ backups: { counters } }) =>
+      samplesBy("result", [
+        ["sent", counters.finished],
+        ["given_up", counters.givenUp],
+        ["failed", counters.failed],
+        ["refused", counters.refused],
+      ]),
+    ),
+  },
+  {
+    name: "chorus_backup_bytes_total",
+    type: "counter",
+    help: "Bytes of backups that ended, whole or not.",
+    read: running(({ backups }) => backups.counters.bytes),
   },
   {
     name: "chorus_pubsub_subscriptions",

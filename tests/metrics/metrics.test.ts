@@ -181,6 +181,38 @@ describe("a peer", () => {
     assert.doesNotMatch(text, /nothing-/);
   });
 
+  test("counts what people ask and streams that ended, times no stream, and leaves out probes", async () => {
+    const address = `http://127.0.0.1:${peer.httpPort}`;
+    for (const path of ["/", "/status", "/nowhere", "/readyz", "/readyz?verbose", "/backup"])
+      await (await fetch(address + path)).arrayBuffer();
+    await (await fetch(`${address}/status`, { method: "POST" })).arrayBuffer();
+    await (await fetch(`${address}/backup`, { method: "HEAD" })).arrayBuffer();
+    const reader = new AbortController();
+    const watch = await fetch(`${address}/watch?prefix=w`, { signal: reader.signal });
+    assert.equal(watch.status, 200);
+    const route = (path: string, code: number): string => `chorus_http_requests_total{route="${path}",code="${code}"}`;
+    const during = await until("both backups' ends", async () => {
+      const seen = await now();
+      return seen.value(route("/backup", 200)) === 2 ? seen : undefined;
+    });
+    assert.equal(during.value(route("/watch", 200)), undefined);
+    reader.abort();
+    const { value, text } = await until("the watch's end", async () => {
+      const seen = await now();
+      return seen.value(route("/watch", 200)) === 1 ? seen : undefined;
+    });
+    assert.equal(value(route("/", 200)), 1);
+    assert.equal(value(route("/status", 200)), 1);
+    assert.equal(value(route("/status", 405)), 1);
+    assert.equal(value('chorus_http_request_duration_seconds_count{route="/status"}'), 2);
+    assert.doesNotMatch(text, /duration_seconds_count\{route="\/(watch|backup)"/);
+    assert.doesNotMatch(text, /route="\/(nowhere|readyz|metrics)/);
+    assert.equal(value('chorus_backups_total{result="sent"}'), 1);
+    assert.equal(value('chorus_backups_total{result="refused"}'), 0);
+    assert.equal(value("chorus_backups_running"), 0);
+    assert.ok((value("chorus_backup_bytes_total") ?? 0) > 100);
+  });
+
   test("tells of fsyncs, within the interval of --fsync", async () => {
     await client.call("SET", "a", "y");
     await until(
