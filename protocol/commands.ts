@@ -40,6 +40,7 @@ export type Meaning =
   | "counter"
   | "read-modify-write"
   | "local-condition"
+  | "by-majority"
   | "everywhere"
   | "this-peer";
 
@@ -53,6 +54,7 @@ export const meanings: Readonly<Record<Meaning, string>> = {
     "Reads the value this peer sees and writes the whole result (last writer wins), so a concurrent write at another peer may displace it or be displaced by it; the loser is kept in CONFLICTS.",
   "local-condition":
     "The condition is judged by what this peer sees now: two peers may both find it true at the same time. Then the later stamp wins and the loser is kept in CONFLICTS.",
+  "by-majority": "Asks a majority of the peers, and takes effect at one moment for all: for strong keys.",
   everywhere: "Asks or tells about the other peers too.",
   "this-peer": "About this connection or this peer only; nothing is replicated.",
 };
@@ -398,12 +400,21 @@ const generic = define("generic", {
     complexity: "O(N) where N is the number of keys",
     arguments: [many(key())],
   },
+  cas: {
+    arity: 4,
+    flags: growingFast,
+    keys: oneKey,
+    summary:
+      "Of a strong key: sets the new value if it holds the expected one now, judged by a majority. Answers 1 or 0.",
+    meaning: "by-majority",
+    arguments: [key(), text("expected"), text("new")],
+  },
   version: {
     arity: -2,
     flags: readFast,
     keys: oneKey,
     summary:
-      "A text that changes with the key and is equal at every peer that shows it so; nil when there is none. WITHVALUE: version, value and expiry (unix ms, or -1) at one moment.",
+      "A text that changes with the key and is equal at every peer that shows it so; nil when there is none. WITHVALUE: version, value and expiry (unix ms, or -1) at one moment. Of a strong key it is an integer that only grows: the fencing token of a lock.",
     meaning: "reads-local",
     arguments: [key(), optional(word("WITHVALUE"))],
   },
@@ -426,7 +437,8 @@ const generic = define("generic", {
   scan: {
     arity: -2,
     flags: ["readonly"],
-    summary: "Walks through the keys step by step. A full pass sees every key that stays; a key may come twice.",
+    summary:
+      "Walks through the keys step by step. A full pass sees every key that stays; a key may come twice. Strong keys come last, as this peer holds them (it may lag behind).",
     meaning: "reads-local",
     complexity: "O(1) for a call, O(N) for a full pass over N keys",
     arguments: [
@@ -608,14 +620,18 @@ const strings = define("string", {
     flags: growing,
     keys: oneKey,
     summary:
-      "Sets a value, with or without an expiry. NX, XX and IFVERSION judge only what this peer sees: no lock across peers. WITHVERSION answers the new version instead of OK.",
+      "Sets a value, with or without an expiry. NX, XX and IFVERSION judge only what this peer sees: no lock across peers. WITHVERSION answers the new version instead of OK. Of strong keys all conditions are judged by a majority; IFEQ, FENCE and OPID are theirs alone.",
     meaning: "last-writer-wins",
     arguments: [
       key(),
       text("value"),
-      optional(oneOf("condition", word("NX"), word("XX"), after("IFVERSION", text("version")))),
+      optional(
+        oneOf("condition", word("NX"), word("XX"), after("IFEQ", text("now")), after("IFVERSION", text("version"))),
+      ),
       optional(oneOf("answer", word("GET"), word("WITHVERSION"))),
       optional(oneOf("expiration", ...expirations, word("KEEPTTL"))),
+      optional(block("fence", after("FENCE", text("lock")), integer("token"))),
+      optional(after("OPID", text("id"))),
     ],
   },
   get: {
@@ -918,10 +934,10 @@ const flushEntry: Entry = {
   arity: -1,
   flags: ["write"],
   summary:
-    "Deletes every key this peer sees, at all peers. Concurrent writes elsewhere survive. ASYNC and SYNC mean the same.",
+    "Deletes every key this peer sees, at all peers. Concurrent writes elsewhere survive. ASYNC and SYNC mean the same. Refused while there are strong keys, unless EVENTUAL says that all others are meant.",
   meaning: "last-writer-wins",
   complexity: "O(N) where N is the number of keys",
-  arguments: [optional(oneOf("flush-type", word("ASYNC"), word("SYNC")))],
+  arguments: [optional(oneOf("flush-type", word("ASYNC"), word("SYNC"), word("EVENTUAL")))],
 };
 
 const server = define("server", {
@@ -1079,7 +1095,12 @@ const server = define("server", {
     summary: "This peer's clock: Unix seconds and microseconds.",
     meaning: "this-peer",
   },
-  dbsize: { arity: 1, flags: readFast, summary: "The number of keys in this peer's map.", meaning: "reads-local" },
+  dbsize: {
+    arity: 1,
+    flags: readFast,
+    summary: "The number of keys in this peer's map, and of strong keys it holds.",
+    meaning: "reads-local",
+  },
   memory: {
     arity: -2,
     flags: [],

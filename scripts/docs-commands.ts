@@ -27,6 +27,7 @@ const meaningNames: Readonly<Record<keyof typeof meanings, string>> = {
   counter: "counter",
   "read-modify-write": "read-modify-write",
   "local-condition": "local condition",
+  "by-majority": "by majority",
   everywhere: "all peers",
   "this-peer": "this peer",
 };

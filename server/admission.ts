@@ -19,13 +19,16 @@ type ClockVerdict = ReturnType<typeof judgeClock>;
 export interface Refusals {
   readonly reads: string | undefined;
   readonly writes: string | undefined;
-  /** Beside `writes`, for those that make the map larger. */
+  /** Writes of strong keys: instead of `writes`. */
+  readonly strongWrites: string | undefined;
+  /** Beside these, for those that make the map larger. */
   readonly growth: string | undefined;
 }
 
 export interface AdmissionParts {
   readonly config: PeerConfig;
   readonly replica: Replica;
+  readonly strong: { readonly bytes: number };
   readonly faults: LinkFaults;
   readonly logger: Logger;
   readonly wallMs: () => number;
@@ -39,7 +42,12 @@ export class Admission {
   #isDraining = false;
   #isDiskLow = false;
   #clock: ClockVerdict = { state: "ok" };
-  refusals: Refusals = { reads: undefined, writes: undefined, growth: undefined };
+  refusals: Refusals = {
+    reads: undefined,
+    writes: undefined,
+    strongWrites: undefined,
+    growth: undefined,
+  };
 
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
@@ -75,7 +83,7 @@ export class Admission {
   }
 
   judge(): void {
-    const { config, replica } = this.#parts;
+    const { config, replica, strong } = this.#parts;
     this.#judgeClock();
     const { state } = replica;
     this.refusals = refusalsOf({
@@ -84,7 +92,7 @@ export class Admission {
       clock: this.#clock,
       isDiskLow: this.#isDiskLow,
       hasAckers: linksUp(replica) >= config.acks,
-      isMemoryFull: config.memoryBytesMax > 0 && state.map.bytes > config.memoryBytesMax,
+      isMemoryFull: config.memoryBytesMax > 0 && state.map.bytes + strong.bytes > config.memoryBytesMax,
     });
   }
 
@@ -159,14 +167,18 @@ const refusalsOf = (facts: Facts): Refusals => ({
     ? "LOADING this peer's disk was empty or rolled back; it answers once it has caught up with another peer"
     : undefined,
   writes: writesRefusal(facts),
+  strongWrites: facts.isDraining ? stopping : facts.isDiskLow ? diskFull : undefined,
   growth: facts.isMemoryFull ? "OOM command not allowed when used memory > 'maxmemory'." : undefined,
 });
 
+const stopping = "LOADING this peer is stopping";
+const diskFull = "MISCONF the disk of this peer is nearly full; it takes no writes until there is room";
+
 /** The first reason that holds: what lasts longest comes first. */
 const writesRefusal = ({ isDraining, clock, isDiskLow, hasAckers }: Facts): string | undefined => {
-  if (isDraining) return "LOADING this peer is stopping";
+  if (isDraining) return stopping;
   if (clock.state === "refusing") return `CLOCKSKEW ${clock.why}`;
-  if (isDiskLow) return "MISCONF the disk of this peer is nearly full; it takes no writes until there is room";
+  if (isDiskLow) return diskFull;
   if (!hasAckers) return "NOREPLICAS Not enough good replicas to write.";
   return undefined;
 };

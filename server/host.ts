@@ -107,6 +107,11 @@ export class PeerHost implements CommandHost {
     return writes ?? (grows ? growth : undefined);
   }
 
+  strongWriteRefusal(grows: boolean): string | undefined {
+    const { strongWrites, growth } = this.#parts.admission.refusals;
+    return strongWrites ?? (grows ? growth : undefined);
+  }
+
   readRefusal(): string | undefined {
     return this.#parts.admission.refusals.reads;
   }

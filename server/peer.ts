@@ -117,8 +117,18 @@ class Peer implements RunningPeer {
       onFailure,
       onSuperseded: (reason) => this.#end(1, reason),
     });
+    const strong = new StrongKeys({
+      name: config.name,
+      peers: config.peers.map((peer) => peer.name),
+      prefixes: config.strongPrefixes,
+      timeoutMs: config.strongTimeoutMs,
+      begin: () => this.#core?.loop.begin(),
+      append: (bytes) => replica.appendForeign(recordType.registers, bytes),
+      send: (to, message) => this.#core?.streams.sendRegisters(to, message),
+      onFailure,
+    });
     this.#loopWatch = new LoopWatch({ measures, logger });
-    const admission = new Admission({ config, replica, faults, logger, wallMs, links });
+    const admission = new Admission({ config, replica, strong, faults, logger, wallMs, links });
     const reports = new PeerReports({
       config,
       version,
@@ -131,16 +141,6 @@ class Peer implements RunningPeer {
       httpPort: () => this.#httpPort,
       links,
       serving: () => this.#serving,
-    });
-    const strong = new StrongKeys({
-      name: config.name,
-      peers: config.peers.map((peer) => peer.name),
-      prefixes: config.strongPrefixes,
-      timeoutMs: config.strongTimeoutMs,
-      begin: () => this.#core?.loop.begin(),
-      append: (bytes) => replica.appendForeign(recordType.registers, bytes),
-      send: (to, message) => this.#core?.streams.sendRegisters(to, message),
-      onFailure,
     });
     this.#base = {
       strong,

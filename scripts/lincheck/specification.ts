@@ -148,7 +148,7 @@ const expect = (state: RegisterState, entry: HistoryEntry): Expected | undefined
     case "getdel":
       return value === null ? same("nil") : becomes(gone, old);
     case "del": {
-      const equals = entry.input["equals"];
+      const { equals } = (entry.input["only"] ?? {}) as { readonly equals?: string };
       const goes = value !== null && (equals === undefined || value === equals);
       return goes ? becomes(gone, "integer 1") : same("integer 0");
     }

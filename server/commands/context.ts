@@ -40,6 +40,8 @@ export interface RunnableCommand {
   readonly fullName: string;
   /** Its place in what is counted by command (figures.ts). */
   readonly index: number;
+  /** Some of its words are keys. */
+  readonly hasKeys: boolean;
   readonly wordsMin: number;
   readonly wordsMax: number;
   readonly run: Handler;

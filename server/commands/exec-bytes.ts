@@ -105,6 +105,7 @@ export const writeBounds: ReadonlyMap<string, Bound> = new Map<string, Bound>([
   ],
   ["getdel", deletes],
   ["delex", (sizes, words) => sizes.delete(word(words, 1))],
+  ["cas", () => {}],
   ["del", deletes],
   ["delete", deletes],
   ["unlink", deletes],

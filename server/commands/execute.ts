@@ -22,6 +22,7 @@ import { CommandFigures } from "./figures.ts";
 import { lookup } from "./lookup.ts";
 import { runCounted } from "./run.ts";
 import type { CommandHost, Session } from "./session.ts";
+import { namesStrongKey, prepareStrong, strongInMulti } from "./strong.ts";
 import { abortLine, discardTransaction } from "./transactions.ts";
 
 export interface Executor {
@@ -33,7 +34,7 @@ export interface Executor {
 export const makeExecutor = (host: CommandHost): Executor => {
   const stats = new CommandFigures();
   const context: Context = { host, keyspace: host.keyspace, stats, slowLog: host.slowLog, lookup, inExec: false };
-  const { monitors } = host;
+  const { monitors, strong } = host;
   const queuedBytes = new WeakMap<readonly string[][], number>();
 
   /** Answers an error before the command ran. Inside MULTI it spoils the transaction. Undefined: no such command. */
@@ -75,6 +76,31 @@ export const makeExecutor = (host: CommandHost): Executor => {
     return host.writeRefusal(runnable.grows);
   };
 
+  /** The same checks in the same order, then a round instead of the map. */
+  const executeStrong = (
+    session: Session,
+    runnable: RunnableCommand,
+    given: readonly string[],
+  ): void | Promise<void> => {
+    const { fullName } = runnable;
+    const prepared = prepareStrong(runnable, given, strong);
+    if (typeof prepared === "string" && prepared.startsWith("ERR wrong number"))
+      return reject(session, prepared, runnable);
+    if (!session.authenticated && host.checkPassword !== undefined) return reject(session, loginRequired, runnable);
+    if (session.subscriber !== undefined && session.reply.protocol !== 3) {
+      return reject(session, refusedInSubscribeMode(fullName), runnable);
+    }
+    const refused = host.readRefusal() ?? (runnable.writes ? host.strongWriteRefusal(runnable.grows) : undefined);
+    if (refused !== undefined) return reject(session, refused, runnable);
+    if (session.queue !== undefined) return reject(session, strongInMulti, runnable);
+    if (typeof prepared === "string") return reject(session, prepared, runnable);
+    const nowMs = host.wallMs();
+    session.lastCommand = fullName;
+    session.lastCommandAtMs = nowMs;
+    if (monitors.active && runnable.monitored) monitors.show(prepared.words, fullName, session.address, nowMs);
+    return runCounted(session, { ...runnable, run: prepared.run, brief: false, waits: true }, prepared.words, context);
+  };
+
   const execute = (session: Session, given: readonly string[]): void | Promise<void> => {
     const runnable = lookup(given);
     if (runnable === undefined) return reject(session, unknownCommand(given), undefined);
@@ -82,6 +108,7 @@ export const makeExecutor = (host: CommandHost): Executor => {
       return reject(session, unknownSubcommand(runnable, given[1] ?? ""), undefined);
     }
     const { fullName } = runnable;
+    if (runnable.hasKeys && namesStrongKey(runnable, given, strong)) return executeStrong(session, runnable, given);
     if (given.length < runnable.wordsMin || given.length > runnable.wordsMax) {
       return reject(session, wrongArity(fullName), runnable);
     }

@@ -8,6 +8,7 @@ import { databaseOutOfRange, keyTooLong, noSuchKey, notAnInteger, syntaxError } 
 import { parseInt32, parseInteger } from "./numbers.ts";
 import { replyRejection } from "./rejection.ts";
 import type { Keyspace, Session } from "./session.ts";
+import { strongOnly } from "./strong.ts";
 
 const countKeys = (words: Words, holds: (key: string) => boolean): number => {
   let count = 0;
@@ -203,8 +204,15 @@ const flushAtOnce = (context: Context): void => {
 
 const flush: Handler = (session, words, context) => {
   const mode = words.length > 1 ? words[1].toUpperCase() : "SYNC";
-  if (words.length > 2 || (mode !== "SYNC" && mode !== "ASYNC")) {
+  if (words.length > 2 || !["SYNC", "ASYNC", "EVENTUAL"].includes(mode)) {
     session.reply.error(syntaxError);
+    return undefined;
+  }
+  const { keyCount } = context.host.strong;
+  if (keyCount > 0 && mode !== "EVENTUAL") {
+    session.reply.error(
+      `ERR there are ${keyCount} strong keys, which ${words[0].toUpperCase()} does not delete: DEL each, or say ${words[0].toUpperCase()} EVENTUAL to delete all others`,
+    );
     return undefined;
   }
   if (context.inExec) {
@@ -218,7 +226,11 @@ const flush: Handler = (session, words, context) => {
   );
 };
 
+/** On any other key: two peers could both find what is expected. */
+const cas: Handler = (session, _words, { host }) => session.reply.error(strongOnly("CAS", host.strong));
+
 export const keyHandlers: Handlers = {
+  cas,
   version,
   del,
   delete: del,
@@ -236,5 +248,5 @@ export const keyHandlers: Handlers = {
   "memory|usage": memoryUsage,
   flushall: flush,
   flushdb: flush,
-  dbsize: (session, _words, context) => session.reply.integer(context.keyspace.size),
+  dbsize: (session, _words, context) => session.reply.integer(context.keyspace.size + context.host.strong.keyCount),
 };

@@ -50,6 +50,7 @@ const toRunnable = (command: Command): RunnableCommand => {
     command,
     fullName,
     index: countedCommands.indexOf(fullName),
+    hasKeys: command.keys.first > 0,
     wordsMin: Math.abs(arity),
     wordsMax: arity > 0 ? arity : Number.POSITIVE_INFINITY,
     run:

@@ -12,6 +12,7 @@ import type { SlowLog } from "../metrics/slow-log.ts";
 import type { PubSubHub, Subscriber } from "../pubsub/hub.ts";
 import type { Monitors } from "../pubsub/monitors.ts";
 import type { PushTarget } from "../pubsub/push.ts";
+import type { Holding, Operation, Outcome } from "../registers/index.ts";
 
 /** The replicated map as one command sees it. Synchronous; the core implements it. */
 export interface Keyspace {
@@ -92,9 +93,28 @@ export interface Session {
   readonly queuedOutputBytes: number;
 }
 
+/** Strong keys, as commands see them. */
+export interface StrongKeyHost {
+  /** Keys that begin with one of these are strong. */
+  readonly prefixes: readonly string[];
+  isStrong(key: string): boolean;
+  /** Resolves within the timeout, whatever happens. */
+  operate(key: string, operation: Operation, operationId?: string): Promise<Outcome>;
+  trace(key: string): Promise<readonly Holding[]>;
+  /** The error line of an operation that no majority answered. */
+  whyNoQuorum(): string;
+  /** Live keys at this peer's acceptor; may be stale. */
+  readonly keyCount: number;
+  /** Where a scan of them begins. */
+  readonly scanStart: number;
+  /** Visits about `count` of them from `cursor` on and returns where to go on, 0 at the end. No key that stays is missed. */
+  scan(cursor: number, count: number, visit: (key: string) => void): number;
+}
+
 /** The peer a command runs in. */
 export interface CommandHost {
   readonly keyspace: Keyspace;
+  readonly strong: StrongKeyHost;
   readonly peerName: string;
   readonly version: string;
   /** undefined: no password, everybody is authenticated. Compared in constant time. */
@@ -105,6 +125,8 @@ export interface CommandHost {
   kill(session: Session): void;
   /** Undefined when writes are taken; else the whole error line, such as `CLOCKSKEW ...`. `grows`: flagged denyoom. */
   writeRefusal(grows: boolean): string | undefined;
+  /** The same for writes of strong keys, which need neither clocks nor `--acks`. */
+  strongWriteRefusal(grows: boolean): string | undefined;
   /** Undefined when reads are answered; else the error line (`LOADING ...`). */
   readRefusal(): string | undefined;
   readonly pubSub: PubSubHub;

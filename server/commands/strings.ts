@@ -11,6 +11,7 @@ import { type ExpireTime, parseExpireTime, type TimeUnit } from "./expire-time.t
 import { longestCommonSubsequence } from "./lcs.ts";
 import { parseIndex, parseInteger } from "./numbers.ts";
 import type { Session } from "./session.ts";
+import { strongOnly } from "./strong.ts";
 
 const get: Handler = (session, words, context) => {
   const value = context.keyspace.get(words[1]);
@@ -95,7 +96,8 @@ const setWithOptions = (session: Session, words: Words, context: Context): void 
       at += 1;
       expireText = words[at] ?? "";
     } else {
-      session.reply.error(syntaxError);
+      const isForStrongKeys = option === "IFEQ" || option === "FENCE" || option === "OPID";
+      session.reply.error(isForStrongKeys ? strongOnly(option, context.host.strong) : syntaxError);
       return;
     }
   }

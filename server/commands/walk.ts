@@ -31,6 +31,23 @@ interface ScanOptions {
   readonly nothingMatches: boolean;
 }
 
+/**
+ * Cursors from here on go through strong keys, which come behind the map: those of this peer's acceptor, which may be
+ * stale. Below, they are the map's own.
+ */
+const strongCursorMin = 2 ** 52;
+
+/** One step through all keys; 0 at the end. */
+const step = (cursor: number, count: number, visit: (key: string) => void, context: Context): number => {
+  const { strong } = context.host;
+  if (cursor < strongCursorMin) {
+    const next = context.keyspace.scan(cursor, count, visit);
+    return next === 0 && strong.scanStart > 0 ? strongCursorMin + strong.scanStart : next;
+  }
+  const next = strong.scan(cursor - strongCursorMin, count, visit);
+  return next === 0 ? 0 : strongCursorMin + next;
+};
+
 const cursorPattern = /^[0-9]{1,20}$/;
 
 /** A string is the error line. */
@@ -67,7 +84,6 @@ const scan: Handler = (session, words, context) => {
     session.reply.error(options);
     return;
   }
-  const { keyspace } = context;
   const { glob } = options;
   const found: string[] = [];
   let looked = 0;
@@ -87,8 +103,8 @@ const scan: Handler = (session, words, context) => {
       bytes += key.length;
     };
     do {
-      const step = glob === undefined ? keysPerStep : keysPerStepMatching;
-      cursor = keyspace.scan(cursor, Math.min(step, options.count - looked), visit);
+      const most = glob === undefined ? keysPerStep : keysPerStepMatching;
+      cursor = step(cursor, Math.min(most, options.count - looked), visit, context);
     } while (
       cursor !== 0 &&
       looked < options.count &&
@@ -129,7 +145,7 @@ class KeysWalk {
   step(deadlineMs: number): boolean {
     const count = this.#glob === undefined ? keysPerStep : keysPerStepMatching;
     do {
-      this.#cursor = this.#context.keyspace.scan(this.#cursor, count, (key) => this.#visit(key));
+      this.#cursor = step(this.#cursor, count, (key) => this.#visit(key), this.#context);
     } while (this.#cursor !== 0 && this.failed === undefined && performance.now() < deadlineMs);
     return this.#cursor !== 0 && this.failed === undefined;
   }
@@ -176,7 +192,7 @@ const keys: Handler = (session, words, context) => {
   }
   const glob = pattern === "*" ? undefined : new Glob(pattern);
   const literal = glob?.literal;
-  if (literal !== undefined) {
+  if (literal !== undefined && !context.host.strong.isStrong(literal)) {
     const found = context.keyspace.has(literal);
     session.reply.array(found ? 1 : 0);
     if (found) session.reply.bulk(literal);

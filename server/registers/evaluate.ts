@@ -23,6 +23,8 @@ export interface Answer {
   readonly reply: RegisterReply;
   /** Of the register after the operation. */
   readonly version: number;
+  /** Of its lease then, as this peer sees it; 0: it has none. */
+  readonly leftMs: number;
 }
 
 /** A round that tried to make this operation happen, and went unanswered. */
@@ -99,7 +101,8 @@ export const evaluate = (held: RegisterValue, operations: readonly WaitingOperat
       };
       const result = applyOnce(value, waiting, at);
       value = result.value;
-      answers.push({ reply: result.reply, version: result.version ?? value.version });
+      const leftMs = value.lease === undefined ? 0 : at.leaseLeftMs(value.lease);
+      answers.push({ reply: result.reply, version: result.version ?? value.version, leftMs });
     }
     effective.push(value !== before);
   }

@@ -10,10 +10,13 @@ import { fencesPerRegisterMax, registerValueBytesMax } from "../../protocol/limi
 import type { Fence, RegisterError } from "../../protocol/register-value.ts";
 import { deleted, isLive, type Lease, type RegisterReply, type RegisterValue } from "./register-value.ts";
 
+/** What the register must hold now. */
+export type Match = { readonly equals: string } | { readonly version: number };
+
 export interface SetOperation {
   readonly kind: "set";
   readonly value: string;
-  readonly condition: "none" | "absent" | "present" | { readonly equals: string };
+  readonly condition: "none" | "absent" | "present" | Match;
   /** Answer what was there before instead of OK or nil. */
   readonly returnsOld: boolean;
   /** 0: none. "keep": what it has. */
@@ -25,8 +28,7 @@ export interface SetOperation {
 export type Operation =
   | SetOperation
   | { readonly kind: "get" | "getdel" | "exists" | "strlen" | "ttl" | "pttl" | "persist" | "type" | "version" }
-  /** `equals`: only if that is its value. */
-  | { readonly kind: "del"; readonly equals?: string | undefined }
+  | { readonly kind: "del"; readonly only?: Match | undefined }
   | { readonly kind: "incrby"; readonly amount: number | bigint }
   | { readonly kind: "append"; readonly text: string }
   /** 0 or less deletes. */
@@ -78,7 +80,7 @@ export const applyOperation = (value: RegisterValue, operation: Operation, at: C
     case "getdel":
       return { value: isLive(value) ? deleted(value, at.version) : value, reply: textOrNil(value.bytes) };
     case "del": {
-      const goes = isLive(value) && (operation.equals === undefined || value.bytes === operation.equals);
+      const goes = isLive(value) && (operation.only === undefined || matches(value, operation.only));
       return { value: goes ? deleted(value, at.version) : value, reply: integer(goes ? 1 : 0) };
     }
     case "incrby":
@@ -122,6 +124,9 @@ const timeLeft = (value: RegisterValue, unit: "ttl" | "pttl", at: Circumstances)
   return unit === "pttl" ? Math.ceil(leftMs) : Math.floor((leftMs + 500) / 1000);
 };
 
+const matches = (value: RegisterValue, match: Match): boolean =>
+  isLive(value) && ("equals" in match ? value.bytes === match.equals : value.version === match.version);
+
 const applySet = (value: RegisterValue, operation: SetOperation, at: Circumstances): Result => {
   const { condition, fence } = operation;
   const held = value.bytes;
@@ -130,7 +135,7 @@ const applySet = (value: RegisterValue, operation: SetOperation, at: Circumstanc
     condition === "none" ||
     (condition === "absent" && held === undefined) ||
     (condition === "present" && held !== undefined) ||
-    (typeof condition === "object" && held === condition.equals);
+    (typeof condition === "object" && matches(value, condition));
   if (!holds) return { value, reply: answer(nil) };
   const fences = fence === undefined ? value.fences : raisedFences(value.fences, fence);
   if (typeof fences === "string") return failed(value, fences);

@@ -37,6 +37,7 @@ import { LeaseWatch } from "./leases.ts";
 import { type GivenOperation, Proposer } from "./proposer.ts";
 import { Readmission } from "./readmission.ts";
 import { Sweeper } from "./sweep.ts";
+import { type Holding, Traces } from "./traces.ts";
 
 export interface RegistersOptions {
   readonly name: PeerName;
@@ -71,6 +72,7 @@ export class Registers {
   readonly #clock = new BallotClock();
   readonly #leases = new LeaseWatch();
   readonly #sweeper: Sweeper;
+  readonly #traces: Traces;
   readonly acceptor: Acceptor;
   #proposer: Proposer | undefined;
   #readmission: Readmission | undefined;
@@ -94,6 +96,7 @@ export class Registers {
     invariant(options.peers.includes(options.name), "this peer is one of the peers");
     this.#options = options;
     this.#others = options.peers.filter((peer) => peer !== options.name);
+    this.#traces = new Traces(options.peers);
     this.#sweeper = new Sweeper(options.name, options.peers, options.deadKeptMs);
     this.acceptor = new Acceptor(this.#clock, {
       mayBegin: () => this.#admitted.size + 1 > options.peers.length / 2,
@@ -238,6 +241,14 @@ export class Registers {
     this.#running.operate(given);
   }
 
+  /** Who holds which ballot of a key: for people, decides nothing. */
+  trace(key: string, deadlineMs: number, onAnswer: (holdings: readonly Holding[]) => void): void {
+    const { origin, epoch } = this.#running;
+    const round = this.#running.nextRound();
+    const request = { kind: "query", epoch, asker: origin, round, key } as const;
+    this.#traces.begin(round, request, { deadlineMs, onAnswer }, (to, message) => this.#send(to, message));
+  }
+
   /** Throws DecodeFault for messages that are not well formed: close that link. */
   receive(from: PeerName, bytes: Uint8Array): void {
     if (!this.#options.peers.includes(from)) return;
@@ -252,6 +263,7 @@ export class Registers {
     const proposer = this.#running;
     const before = proposer.epoch;
     this.#readmission?.onResponse(from, response);
+    if (response.asker === proposer.origin) this.#traces.onResponse(from, response);
     proposer.onResponse(from, response);
     if (proposer.epoch !== before) this.#readmission?.epochRaised(proposer.epoch);
   }
@@ -266,6 +278,7 @@ export class Registers {
     const proposer = this.#running;
     proposer.tick();
     this.#readmission?.tick(this.#nowMs);
+    this.#traces.tick(this.#nowMs);
     if (this.#nowMs < this.#choresAtMs) return;
     const { name, peers, choresMs } = this.#options;
     this.#choresAtMs = this.#nowMs + choresMs;
@@ -297,7 +310,7 @@ export class Registers {
   /** No later than this on the clock of setTime(), tick() has something to do. */
   get wakeMs(): number {
     const readmission = this.#readmission?.wakeMs ?? Number.POSITIVE_INFINITY;
-    return Math.min(this.#running.wakeMs, readmission, this.#choresAtMs);
+    return Math.min(this.#running.wakeMs, readmission, this.#traces.wakeMs, this.#choresAtMs);
   }
 
   get hasWork(): boolean {

@@ -7,11 +7,14 @@
  */
 import { performance } from "node:perf_hooks";
 import type { OriginId, PeerName } from "../../protocol/words.ts";
+import type { StrongKeyHost } from "../commands/session.ts";
 import type { LogTenant } from "../log-tenant.ts";
-import { type Operation, type Outcome, Registers } from "../registers/index.ts";
+import { type Holding, type Match, type Operation, type Outcome, Registers } from "../registers/index.ts";
 
 /** A deleted key knows its operation ids for so long, and is purged after. */
 const deadKeptMs = 60_000;
+/** Peers that have not answered a TRACE by then are shown as silent. */
+const traceMs = 500;
 /** Leases that ended and keys to purge are looked for so often. */
 const choresMs = 100;
 
@@ -31,7 +34,7 @@ export interface StrongKeysOptions {
   readonly onFailure: (error: unknown) => void;
 }
 
-export class StrongKeys implements LogTenant {
+export class StrongKeys implements LogTenant, StrongKeyHost {
   readonly #options: StrongKeysOptions;
   readonly #registers: Registers;
   readonly #waiting = new Map<number, (outcome: Outcome) => void>();
@@ -127,6 +130,13 @@ export class StrongKeys implements LogTenant {
       const deadlineMs = nowMs + this.#options.timeoutMs;
       this.#registers.operate({ id, key, operation, operationId, deadlineMs, bytes });
     });
+  }
+
+  /** Who holds which ballot of a key now, on disk. */
+  trace(key: string): Promise<readonly Holding[]> {
+    this.#options.begin();
+    const nowMs = this.#setTime();
+    return new Promise((resolve) => this.#registers.trace(key, nowMs + traceMs, resolve));
   }
 
   // ---- links ------------------------------------------------------------------------------------------------------------
@@ -241,7 +251,19 @@ export class StrongKeys implements LogTenant {
 
   // ---- reports ----------------------------------------------------------------------------------------------------------------
 
-  /** Live keys at this peer's acceptor: may be stale. Cursor as in Acceptor.scan. */
+  whyNoQuorum(): string {
+    const { peers, timeoutMs } = this.#options;
+    const majority = `a majority, ${this.quorum} of ${peers.length} peers`;
+    if (this.reachable < this.quorum) {
+      return `NOQUORUM this peer reaches ${this.reachable - 1} others and strong keys need ${majority}; it did not happen`;
+    }
+    return `NOQUORUM no answer of ${majority} within ${timeoutMs} ms; it did not happen`;
+  }
+
+  get scanStart(): number {
+    return this.#registers.acceptor.size;
+  }
+
   scan(cursor: number, count: number, visit: (key: string) => void): number {
     return this.#registers.acceptor.scan(cursor, count, visit);
   }
@@ -280,14 +302,17 @@ export class StrongKeys implements LogTenant {
 const operationBytes = (operation: Operation): number => {
   switch (operation.kind) {
     case "set":
-      return operation.value.length + (typeof operation.condition === "object" ? operation.condition.equals.length : 0);
+      return operation.value.length + matchBytes(operation.condition);
     case "cas":
       return operation.expected.length + operation.value.length;
     case "append":
       return operation.text.length;
     case "del":
-      return operation.equals?.length ?? 0;
+      return matchBytes(operation.only);
     default:
       return 0;
   }
 };
+
+const matchBytes = (match: Match | string | undefined): number =>
+  typeof match === "object" && "equals" in match ? match.equals.length : 0;

@@ -199,6 +199,7 @@ const oursAlone: ReadonlySet<string> = new Set([
   "fault",
   "version",
   // Redis has it since 8.4, with conditions of its own.
+  "cas",
   "delex",
 ]);
 const isOurs = (command: Command): boolean => oursAlone.has(command.fullName.split("|", 1)[0] ?? "");

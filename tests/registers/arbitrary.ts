@@ -130,7 +130,13 @@ export const operation: fc.Arbitrary<Operation> = fc.oneof(
       "version" as const,
     ),
   }),
-  record({ kind: kind("del"), equals: fc.option(value, { nil: undefined }) }),
+  record({
+    kind: kind("del"),
+    only: fc.option(
+      value.map((equals) => ({ equals })),
+      { nil: undefined },
+    ),
+  }),
   record({ kind: kind("incrby"), amount: fc.oneof(fc.constantFrom(1, -1, 10), fc.constant(2n ** 62n)) }),
   record({ kind: kind("append"), text: value }),
   record({ kind: kind("expire"), ttlMs: fc.constantFrom(-1, 0, 1000) }),

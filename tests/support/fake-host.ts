@@ -20,6 +20,7 @@ import { parseNotifyFlags } from "../../server/pubsub/notify-flags.ts";
 import type { PushTarget, PushText } from "../../server/pubsub/push.ts";
 import { notifyParameter, slowCommandParameters } from "../../server/runtime-parameters.ts";
 import { FakeKeyspace } from "./fake-keyspace.ts";
+import { FakeStrongKeys } from "./fake-strong-keys.ts";
 
 export class FakeHost implements CommandHost {
   readonly keyspace = new FakeKeyspace();
@@ -31,8 +32,10 @@ export class FakeHost implements CommandHost {
   refusesWrites: string | undefined;
   refusesGrowth: string | undefined;
   refusesReads: string | undefined;
+  refusesStrongWrites: string | undefined;
   conflictReports: readonly ConflictReport[] = [];
   traceReport: TraceReport | undefined;
+  readonly strong = new FakeStrongKeys();
   readonly pubSub = new PubSubHub();
   readonly monitors = new Monitors();
   readonly slowLog = new SlowLog();
@@ -105,6 +108,10 @@ export class FakeHost implements CommandHost {
   kill(session: Session): void {
     this.killed.push(session);
     session.closing = true;
+  }
+
+  strongWriteRefusal(): string | undefined {
+    return this.refusesStrongWrites;
   }
 
   writeRefusal(grows: boolean): string | undefined {

@@ -108,7 +108,7 @@ export class SimClient {
     if (draw < 0.78) return params.hasLeases ? { kind: "expire", ttlMs: params.ttlMs } : { kind: "get" };
     if (draw < 0.8) return { kind: "persist" };
     if (!params.deletes) return { kind: "get" };
-    return draw < 0.9 ? { kind: "del", equals: random.chance(0.3) ? seen : undefined } : { kind: "getdel" };
+    return draw < 0.9 ? { kind: "del", only: random.chance(0.3) ? { equals: seen } : undefined } : { kind: "getdel" };
   }
 
   // ---- locks --------------------------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ export class SimClient {
       });
     } else {
       this.heldUntilMs = 0;
-      this.start(key, { kind: "del", equals: this.name }, undefined, () => {});
+      this.start(key, { kind: "del", only: { equals: this.name } }, undefined, () => {});
     }
   }
 
