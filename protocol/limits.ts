@@ -154,6 +154,8 @@ export const httpHeadersMax = 64;
 export const httpHeadersTimeoutMs = 5000;
 export const httpRequestTimeoutMs = 30_000;
 export const httpKeepAliveTimeoutMs = 5000;
+/** How long a server that stops answers on connections kept alive, telling each to end, before it closes those left. */
+export const httpDrainMs = 200;
 /** Who is refused while its body comes is read so long, that it sees the answer. Then it is cut. */
 export const httpLingerMs = 1000;
 /** Bodies of all requests that are being read. Beyond: HTTP 503 TOO_MANY. One body: `valueBytesMax`, beyond HTTP 413. */

@@ -21,6 +21,7 @@ import {
   httpKeepAliveTimeoutMs,
   httpRequestTimeoutMs,
 } from "../protocol/limits.ts";
+import { httpDrained } from "./http-drain.ts";
 import { refuseUpgrade } from "./links/refuse-upgrade.ts";
 import { countStream, timeAnswer } from "./metrics/counted-routes.ts";
 import type { Metrics } from "./metrics/family.ts";
@@ -157,17 +158,22 @@ export const listenHttp = (server: Server, where: { host: string; port: number }
     });
   });
 
-/** Takes no new connection, lets running requests end for `graceMs`, then cuts. Close the links first. */
-export const closeHttpServer = (server: Server, graceMs = 1000): Promise<void> =>
-  new Promise((resolve) => {
-    if (!server.listening) return resolve();
+/**
+ * Drains (see http-drain.ts), then takes no new connection, lets running requests end for `graceMs`, then cuts. No grace: cuts
+ * at once. Close the links first. Twice is fine.
+ */
+export const closeHttpServer = async (server: Server, graceMs = 1000): Promise<void> => {
+  if (server.listening && graceMs > 0) await httpDrained(server);
+  if (!server.listening) return;
+  await new Promise<void>((resolve) => {
     const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+    // Closes idle connections too.
     server.close(() => {
       clearTimeout(cut);
       resolve();
     });
-    server.closeIdleConnections();
   });
+};
 
 // ---- Routes ---------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import { Admission } from "./admission.ts";
 import type { PeerConfig } from "./config.ts";
 import { ConflictFeed } from "./feed/conflict-feed.ts";
 import { closeHttpServer, listenHttp } from "./http.ts";
+import { drainHttp } from "./http-drain.ts";
 import { LagClock } from "./lag-clock.ts";
 import { LinkFaults, type LinkTiming, type PeerLinks } from "./links/index.ts";
 import { createLogger, type Logger } from "./logger.ts";
@@ -359,6 +360,7 @@ class Peer implements RunningPeer {
     this.#base.logger.info("stopping");
     const serving = this.#serving;
     this.#base.admission.onDraining();
+    if (this.#http !== undefined) drainHttp(this.#http);
     this.#core?.streams.stop();
     for (const timer of this.#timers) clearInterval(timer);
     this.#loopWatch.stop();

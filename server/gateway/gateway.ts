@@ -5,12 +5,12 @@
  * whether a peer is up. Stop: `/readyz` says no for a moment, so that balancers before it look elsewhere; requests under
  * way are answered, TCP connections end when nothing is under way on them, then the peers are left.
  */
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import { setTimeout as delay } from "node:timers/promises";
 import type { GatewayStatus } from "../../protocol/gateway-status.ts";
 import { gatewayStatusFormat } from "../../protocol/gateway-status.ts";
 import { closeHttpServer, createHttpServer, type HealthCheck, listenHttp } from "../http.ts";
+import { drainHttp } from "../http-drain.ts";
 import { createLogger, type Logger } from "../logger.ts";
 import { CountedRoutes } from "../metrics/counted-routes.ts";
 import { GatewayCounts, type GatewayState, gatewayMetrics, type UpstreamFigures } from "../metrics/gateway-families.ts";
@@ -20,7 +20,6 @@ import { passwordCheckOf } from "../password-check.ts";
 import { RateMeter } from "../rate-meter.ts";
 import { hostPortToText } from "../settings.ts";
 import { KvRoutes } from "../web/kv-routes.ts";
-import type { PageRules } from "../web/page-rules.ts";
 import { CacheFeed } from "./cache-feed.ts";
 import type { GatewayConfig } from "./config.ts";
 import { GatewayBackend } from "./gateway-backend.ts";
@@ -158,7 +157,7 @@ class Gateway implements RunningGateway {
     });
     this.#http = createHttpServer({
       source: { status: () => this.#status(), checks: () => this.#checks(), metrics },
-      routes: { handle: (request, response, rules) => this.#handle(counted, request, response, rules) },
+      routes: counted,
       streams: new Map([["/watch", (request, response) => this.#watches.handle(request, response)]]),
       counts: this.#counts.http,
       upgrades: new Map(),
@@ -217,6 +216,7 @@ class Gateway implements RunningGateway {
 
   async #close(): Promise<void> {
     this.#draining = true;
+    drainHttp(this.#http);
     this.#logger.info("stopping");
     const { timeoutMs, drainMs } = this.#config;
     const { farewellMs = farewellMsDefault } = this.#options;
@@ -230,14 +230,6 @@ class Gateway implements RunningGateway {
     await this.#feed?.close();
     await this.#pool.close();
     this.#onStopped({ code: 0, reason: "stopped" });
-  }
-
-  // ---- Requests -------------------------------------------------------------------------------------------------------
-
-  #handle(routes: CountedRoutes, request: IncomingMessage, response: ServerResponse, rules: PageRules): boolean {
-    // Else the next request would be on its way when the connection is closed.
-    if (this.#draining) response.shouldKeepAlive = false;
-    return routes.handle(request, response, rules);
   }
 
   // ---- Reports --------------------------------------------------------------------------------------------------------

@@ -61,10 +61,10 @@ test("without a peer it runs, and says that it is not ready; with one it is, and
   assert.equal(put.status, 503);
   assert.match(put.body, /"code": "UNREACHABLE".*"outcome": "not-applied"/s);
   assert.match((await gateway.http("GET", "/status")).body, /"state": "down"/);
-  assert.equal((await gateway.http("GET", "/watch?prefix=x")).status, 503);
+  assert.equal((await gateway.http("POST", "/watch?prefix=x")).status, 405);
   const route = (path: string, code: number): string =>
     `chorus_http_requests_total{route="${path}",code="${code}"} 1\n`;
-  const counted = [route("/kv/{key}", 503), route("/status", 200), route("/watch", 503)];
+  const counted = [route("/kv/{key}", 503), route("/status", 200), route("/watch", 405)];
   await until("what was asked, counted, the probes not", async () => {
     const { body } = await gateway.http("GET", "/metrics");
     assert.doesNotMatch(body, /route="\/(readyz|livez|metrics)"/);

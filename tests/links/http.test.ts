@@ -190,6 +190,46 @@ test("a port that cannot be had is one clear line", async () => {
   await closeHttpServer(another);
 });
 
+test("closing loses no request of a client that asks one thing after another; who asks nothing is not waited for long", async () => {
+  const another = createHttpServer({
+    source: { status: () => 1, checks: () => [] },
+    upgrades: new Map(),
+    hosts: [],
+    onError: () => undefined,
+  });
+  const where = await listenHttp(another, { host: "127.0.0.1", port: 0 });
+  const asking = await Promise.all(
+    Array.from({ length: 20 }, async () => {
+      const socket = await connectRaw(where.port);
+      const seen = { asked: 0, answered: 0, wasLast: false, isEnded: false };
+      const ask = (): void => {
+        seen.asked += 1;
+        socket.write("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
+      };
+      let text = "";
+      socket.on("data", (chunk: Buffer) => {
+        text += chunk;
+        if (!text.endsWith("ok\n")) return;
+        seen.answered += 1;
+        seen.wasLast = /^connection: close\r$/im.test(text);
+        text = "";
+        // The next comes as soon as it can: on its way while the server thinks the connection idle.
+        if (!seen.wasLast) ask();
+      });
+      socket.on("close", () => {
+        seen.isEnded = true;
+      });
+      ask();
+      return seen;
+    }),
+  );
+  const silent = await connectRaw(where.port);
+  await eventually("all are at it", () => asking.every(({ answered }) => answered > 10));
+  await closeHttpServer(another);
+  await eventually("all are gone", () => silent.destroyed && asking.every(({ isEnded }) => isEnded));
+  for (const { asked, answered, wasLast } of asking) assert.deepEqual([answered, wasLast], [asked, true]);
+});
+
 test("closing ends idle connections and does not wait for ever", async () => {
   const another = createHttpServer({
     source: { status: () => 1, checks: () => [] },
