@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { strongPrefixBytesMax, strongPrefixesMax } from "../../protocol/limits.ts";
 import { CommandFailure, didYouMean } from "../../server/cli/failure.ts";
 import { parseSize, sizeToText } from "../../server/cli/sizes.ts";
 import {
@@ -66,6 +67,27 @@ describe("where a value comes from", () => {
     for (const bad of ["app.example", "https://app.example/", "https://app.example/x", "null", "http://a.example:80"]) {
       assert.match(refusal({ allowOrigin: bad }), /expected origins such as/, bad);
     }
+  });
+
+  test("prefixes of strong keys come from a repeated flag, by commas, and as an array in the file, in no order", (t) => {
+    const file = join(tempDirectory(t), "chorus.json");
+    writeFileSync(file, '{"strong-prefix": ["lock:", "id:"], "strong-timeout": 500}');
+    assert.deepEqual(load({}).strongPrefixes, ["strong:"]);
+    assert.deepEqual(load({ strongPrefix: ["lock:", "id:", "lock:"] }).strongPrefixes, ["id:", "lock:"]);
+    assert.deepEqual(load({ strongPrefix: "lock:,id:" }).strongPrefixes, ["id:", "lock:"]);
+    assert.deepEqual(load({}, { CHORUS_CONFIG: file }).strongPrefixes, ["id:", "lock:"]);
+    assert.equal(load({}, { CHORUS_CONFIG: file }).strongTimeoutMs, 500);
+    assert.equal(sourceOf("strong-prefix", { strongPrefix: "b:,a:" }, {}), "a:,b: from flag --strong-prefix");
+    assert.equal(
+      sourceOf("strong-prefix", {}, { CHORUS_STRONG_PREFIX: "b:" }),
+      "b: from environment CHORUS_STRONG_PREFIX",
+    );
+    const many = Array.from({ length: strongPrefixesMax + 1 }, (_, index) => `p${index}:`).join(",");
+    assert.match(refusal({ strongPrefix: many }), new RegExp(`expected 1 to ${strongPrefixesMax} prefixes`));
+    for (const bad of ["", "a:,", "a b", "ü:", "x".repeat(strongPrefixBytesMax + 1)]) {
+      assert.match(refusal({ strongPrefix: bad }), /--strong-prefix.*expected 1 to \d+ printable ASCII/, bad);
+    }
+    for (const bad of ["0", "49", "60001", "x"]) assert.match(refusal({ strongTimeout: bad }), /--strong-timeout/, bad);
   });
 
   test("--config beats CHORUS_CONFIG", (t) => {
