@@ -41,7 +41,11 @@ export default tseslint.config(
   { ignores: ["dist/", "node_modules/", "data/", "coverage/", "**/fixtures/"] },
   {
     files: ["**/*.ts", "**/*.tsx"],
-    languageOptions: { parser: tseslint.parser, parserOptions: { projectService: true } },
+    // One program for all, as tsc has: the language service's, made for editors, costs a quarter more.
+    languageOptions: {
+      parser: tseslint.parser,
+      parserOptions: { project: "tsconfig.json", tsconfigRootDir: import.meta.dirname },
+    },
     plugins: { "@typescript-eslint": tseslint.plugin },
     linterOptions: { reportUnusedDisableDirectives: "error" },
     rules: {

@@ -174,14 +174,15 @@ test("one client's endless pipeline does not delay the others", async (t) => {
   const burst = encode("SPIN", "0.1").repeat(1000);
   greedy.send(burst.repeat(3));
   await until(() => port.counters.commands > 10, "the pipeline to start");
-  const worstMs: number[] = [];
+  // Counted in commands, of a tenth of a millisecond each: a loaded machine has no more of them.
+  const ranMeanwhile: number[] = [];
   for (let round = 0; round < 10; round += 1) {
-    const startedMs = performance.now();
+    const before = port.counters.commands;
     await modest.ask("PING\r\n", "+PONG\r\n");
-    worstMs.push(performance.now() - startedMs);
+    ranMeanwhile.push(port.counters.commands - before);
   }
-  worstMs.sort((a, b) => a - b);
-  assert.ok((worstMs[5] ?? 0) < 30, `median of ${worstMs.map(Math.round).join(" ")} ms`);
+  ranMeanwhile.sort((a, b) => a - b);
+  assert.ok((ranMeanwhile[5] ?? 0) < 300, `median of ${ranMeanwhile.join(" ")} commands`);
   assert.ok(port.counters.commands < 3000, "the pipeline was still running");
 });
 
