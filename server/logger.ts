@@ -4,8 +4,8 @@
  *
  * Writes are synchronous: the last lines before a crash are the ones that matter, and nothing logs per operation.
  */
+import { createRequire } from "node:module";
 import { type Logger, pino } from "pino";
-import { PinoPretty } from "pino-pretty";
 import type { PeerConfig } from "./config.ts";
 
 export type { Logger } from "pino";
@@ -19,6 +19,8 @@ export const createLogger = (config: LoggerOptions): Logger => {
   const options = { level: config.logLevel, base: { peer: config.name }, timestamp: pino.stdTimeFunctions.isoTime };
   const stderr = pino.destination({ fd: 2, sync: true });
   if (config.logFormat === "json") return pino(options, stderr);
+  // Loaded only for people: a service does not wait for it at its start.
+  const { PinoPretty } = createRequire(import.meta.url)("pino-pretty") as typeof import("pino-pretty");
   // PinoPretty as a stream in this process, not as a worker: a worker loses the last lines of a crash.
   const pretty = PinoPretty({
     destination: 2,
