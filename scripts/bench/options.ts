@@ -1,6 +1,6 @@
 /** The bench's command line: examples first, every bound said. */
-import { parseArgs } from "node:util";
 import { didYouMean, usageFailure } from "../../server/cli/failure.ts";
+import { parseFlags } from "../load/parse-flags.ts";
 import { type FigureName, figures } from "./figures.ts";
 
 export interface Options {
@@ -52,9 +52,21 @@ Options:
 Exit code: 0 all was measured, 1 something could not be, 2 wrong usage.
 `;
 
+const flags = {
+  only: { type: "string" },
+  rounds: { type: "string" },
+  seconds: { type: "string" },
+  requests: { type: "string" },
+  keys: { type: "string" },
+  json: { type: "boolean" },
+  quick: { type: "boolean" },
+  keep: { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+} as const;
+
 /** Undefined: help was asked for. Throws a CommandFailure with exit code 2. */
 export const parseOptions = (given: readonly string[]): Options | undefined => {
-  const values = parseFlags(given);
+  const values = parseFlags(given, flags);
   if (values.help === true) return undefined;
   const quick = values.quick === true;
   const rounds = wholeNumber("rounds", values.rounds, 1, 99) ?? (quick ? 1 : 5);
@@ -72,27 +84,6 @@ export const parseOptions = (given: readonly string[]): Options | undefined => {
     quick,
     keep: values.keep === true,
   };
-};
-
-const parseFlags = (given: readonly string[]) => {
-  try {
-    return parseArgs({
-      args: [...given],
-      options: {
-        only: { type: "string" },
-        rounds: { type: "string" },
-        seconds: { type: "string" },
-        requests: { type: "string" },
-        keys: { type: "string" },
-        json: { type: "boolean" },
-        quick: { type: "boolean" },
-        keep: { type: "boolean" },
-        help: { type: "boolean", short: "h" },
-      },
-    }).values;
-  } catch (error) {
-    throw usageFailure(error instanceof Error ? error.message.replace(/\. To specify .*$/, "") : String(error));
-  }
 };
 
 const wholeNumber = (flag: string, text: string | undefined, min: number, max: number): number | undefined => {

@@ -1,10 +1,10 @@
 /** The load tool's command line: examples first, every bound said. */
-import { parseArgs } from "node:util";
 import { didYouMean, usageFailure } from "../../server/cli/failure.ts";
 import { type HostPort, parseHostPort } from "../../server/settings.ts";
 import { valueBytesMin } from "./keys.ts";
 import { type Mix, parseMix } from "./operation.ts";
 import { type Way, ways } from "./own-cluster.ts";
+import { parseFlags } from "./parse-flags.ts";
 import { parseTargets, type Targets } from "./targets.ts";
 
 export interface Options {
@@ -133,7 +133,7 @@ const flags = {
 
 /** Undefined: help was asked for. Throws a CommandFailure with exit code 2. */
 export const parseOptions = (given: readonly string[]): Options | undefined => {
-  const values = parseFlags(given);
+  const values = parseFlags(given, flags);
   if (values.help === true) return undefined;
   const whole = (flag: keyof typeof flags, min: number, max: number, otherwise: number): number =>
     numberOf(flag, values[flag], min, max, /^\d{1,9}$/) ?? otherwise;
@@ -168,17 +168,7 @@ export const parseOptions = (given: readonly string[]): Options | undefined => {
   return options;
 };
 
-type Values = ReturnType<typeof parseFlags>;
-
-const parseFlags = (given: readonly string[]) => {
-  try {
-    return parseArgs({ args: [...given], options: flags }).values;
-  } catch (error) {
-    const words = error instanceof Error ? error.message.replace(/\. To specify .*$/, "") : String(error);
-    const unknown = /^Unknown option '--([^']+)'/.exec(words)?.[1];
-    throw usageFailure(words + (unknown === undefined ? "" : didYouMean(unknown, Object.keys(flags))));
-  }
-};
+type Values = ReturnType<typeof parseFlags<typeof flags>>;
 
 const numberOf = (flag: string, text: unknown, min: number, max: number, pattern: RegExp): number | undefined => {
   if (typeof text !== "string") return undefined;

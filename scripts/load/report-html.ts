@@ -3,7 +3,7 @@ import { escaped, linearScale, logScale, ninesScale, type Plot, plotToSvg, timeS
 import type { LoadReport } from "./report.ts";
 import { ms, percent, warnings, whole } from "./report-text.ts";
 import type { LatencySummary, Slot } from "./statistics.ts";
-import { failedRepeatable } from "./summary.ts";
+import { runRows } from "./summary.ts";
 import { isVerified } from "./verify.ts";
 
 /** More are not told apart in the width of a page. */
@@ -285,18 +285,7 @@ const verification = ({ verification: found }: LoadReport): string => {
 };
 
 const overview = (reports: readonly LoadReport[]): string => {
-  const rows = reports.map((report, index) => [
-    String(index + 1),
-    whole(report.okPerSecond),
-    ms(report.latency.p50Ms),
-    ms(report.latency.p99Ms),
-    ms(report.latency.maxMs),
-    ms(report.availability.longestGapMs),
-    whole(report.failed),
-    whole(failedRepeatable(report)),
-    percent(report.availability.percent),
-    report.verification === null ? "-" : isVerified(report.verification) ? "yes" : "NO",
-  ]);
+  const rows = runRows(reports);
   const head = ["run", "per s", "p50", "p99", "max", "longest wait", "failed", "get/set/del", "available", "verified"];
   return `<h1>Chorus load: ${reports.length} runs</h1><p class="quiet">Times in ms. get/set/del: failures of what may be repeated.</p>${table(head, rows)}<hr>`;
 };

@@ -3,8 +3,9 @@ import type { LoadReport } from "./report.ts";
 import { ms, percent, whole } from "./report-text.ts";
 import { isVerified } from "./verify.ts";
 
-export const runsToText = (reports: readonly LoadReport[]): string => {
-  const rows = reports.map((report, index) => [
+/** A run a line, as in `npm run load -- --runs`: number, rate, p50, p99, max, longest wait, failures, of these what may be repeated, availability, verified. */
+export const runRows = (reports: readonly LoadReport[]): readonly (readonly string[])[] =>
+  reports.map((report, index) => [
     String(index + 1),
     `${whole(report.okPerSecond)}`,
     ms(report.latency.p50Ms),
@@ -16,6 +17,9 @@ export const runsToText = (reports: readonly LoadReport[]): string => {
     percent(report.availability.percent),
     report.verification === null ? "-" : isVerified(report.verification) ? "yes" : "NO",
   ]);
+
+export const runsToText = (reports: readonly LoadReport[]): string => {
+  const rows = runRows(reports);
   const head = ["run", "per s", "p50", "p99", "max", "gap", "failed", "get/set/del", "available", "verified"];
   const widths = head.map((name, at) => Math.max(name.length, ...rows.map((row) => row[at]?.length ?? 0)));
   const line = (cells: readonly string[]): string =>
@@ -31,7 +35,7 @@ export const runsToText = (reports: readonly LoadReport[]): string => {
 };
 
 /** All but increments. */
-export const failedRepeatable = ({ kinds }: LoadReport): number =>
+const failedRepeatable = ({ kinds }: LoadReport): number =>
   kinds
     .filter(({ kind }) => kind !== "incr")
     .reduce((sum, { errors }) => sum + Object.values(errors).reduce((all, count) => all + count, 0), 0);

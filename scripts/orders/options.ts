@@ -1,6 +1,6 @@
 /** The command line of the shop: examples first, every bound said. */
-import { parseArgs } from "node:util";
 import { didYouMean, usageFailure } from "../../server/cli/failure.ts";
+import { parseFlags } from "../load/parse-flags.ts";
 import { parseTargets, type Targets } from "../load/targets.ts";
 
 export interface Options {
@@ -69,7 +69,7 @@ const types = ["regular", "custom", "mixed"] as const;
 
 /** Undefined: help was asked for. Throws a CommandFailure with exit code 2. */
 export const parseOptions = (given: readonly string[]): Options | undefined => {
-  const values = parseFlags(given);
+  const values = parseFlags(given, flags);
   if (values.help === true) return undefined;
   const whole = (flag: keyof typeof flags, min: number, max: number, otherwise: number): number => {
     const text = values[flag];
@@ -99,14 +99,4 @@ export const parseOptions = (given: readonly string[]): Options | undefined => {
     verify: values["no-verify"] !== true,
     json: values.json === true,
   };
-};
-
-const parseFlags = (given: readonly string[]) => {
-  try {
-    return parseArgs({ args: [...given], options: flags }).values;
-  } catch (error) {
-    const words = error instanceof Error ? error.message.replace(/\. To specify .*$/, "") : String(error);
-    const unknown = /^Unknown option '--([^']+)'/.exec(words)?.[1];
-    throw usageFailure(words + (unknown === undefined ? "" : didYouMean(unknown, Object.keys(flags))));
-  }
 };
