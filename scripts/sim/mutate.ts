@@ -1,10 +1,11 @@
 /**
- * Mutants: the sources with one rule got wrong, compiled to a directory of their own and simulated until a seed notices.
+ * Mutants: the sources with one rule got wrong, in a directory of their own, simulated until a seed notices. dist/ must be
+ * up to date.
  *
  * A simulation that cannot tell a broken core from a whole one is worth nothing, so every mutant must be killed.
  */
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,9 +13,11 @@ import type { Mutant } from "./mutants.ts";
 import { runWorker } from "./spawn.ts";
 import type { Failure } from "./worker.ts";
 
-const folders = ["protocol", "server/replica", "server/registers", "server/storage", "scripts/lincheck", "scripts/sim"];
-/** What scripts/sim needs of the tests. */
-const files = ["tests/support/script-runner.ts", "tests/support/script-world.ts"];
+/** What the simulation is made of; of the tests, what scripts/sim needs of them. */
+const compiledPaths = [
+  ...["protocol", "server/replica", "server/registers", "server/storage", "scripts/lincheck", "scripts/sim"],
+  ...["tests/support/script-runner.js", "tests/support/script-world.js"],
+];
 const scriptMsMax = 60_000;
 /** Run within a core's share of 20 minutes for all of them; most die in their first second. */
 export const mutantRunsMax = 20_000;
@@ -74,27 +77,19 @@ export class MutantLab {
     this.#directory = directory;
   }
 
-  /** Compiles the sources as they are, once. */
+  /** dist/ is the sources as they are: only what a mutant changes is compiled here. */
   static async open(): Promise<MutantLab> {
     const lab = new MutantLab(findRoot(), await loadTranspiler(), mkdtempSync(join(tmpdir(), "chorus-mutants-")));
     const whole = join(lab.#directory, "whole");
-    const inFolders = folders.flatMap((folder) =>
-      readdirSync(join(lab.#root, folder), { recursive: true, encoding: "utf8" })
-        .filter((name) => name.endsWith(".ts"))
-        .map((name) => join(folder, name)),
-    );
-    for (const file of [...inFolders, ...files]) {
-      const to = join(whole, file.replace(/\.ts$/, ".js"));
-      mkdirSync(dirname(to), { recursive: true });
-      writeFileSync(to, lab.#transpile(lab.#source(file)));
+    for (const path of compiledPaths) {
+      cpSync(join(lab.#root, "dist", path), join(whole, path), {
+        recursive: true,
+        filter: (from) => !/\.(d\.ts|map)$/.test(from),
+      });
     }
     writeFileSync(join(whole, "package.json"), '{ "type": "module" }\n');
     symlinkSync(join(lab.#root, "node_modules"), join(lab.#directory, "node_modules"));
     return lab;
-  }
-
-  #source(path: string): string {
-    return readFileSync(join(this.#root, path), "utf8");
   }
 
   close(): void {
