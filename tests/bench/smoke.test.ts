@@ -1,45 +1,17 @@
 /** `npm run bench` with real servers and small numbers: that it works and leaves nothing behind, not what it measures. */
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
-import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { isAlive, projectRoot, tempDirectory, until } from "../support/processes.ts";
+import { isAlive, type RunningProcess, startScript, tempDirectory, until } from "../support/processes.ts";
 import { missingProgram } from "../support/redis-process.ts";
 
 const skip = missingProgram("redis-server") ?? missingProgram("redis-benchmark") ?? false;
 if (skip !== false) process.stdout.write(`skipped: ${skip}\n`);
 
-interface BenchProcess {
-  readonly pid: number;
-  readonly ended: Promise<number | null>;
-  stdout(): string;
-  stderr(): string;
-  signal(signal: NodeJS.Signals): void;
-}
-
 /** All its temporary files go below the directory, so what is left in it is what it left behind. */
-const startBench = (t: TestContext, directory: string, given: readonly string[]): BenchProcess => {
-  const { NODE_TEST_CONTEXT: _runner, ...env } = process.env;
-  const child = spawn(process.execPath, [join(projectRoot, "scripts/run.js"), "scripts/bench", ...given], {
-    cwd: projectRoot,
-    env: { ...env, TMPDIR: directory, CHORUS_TCP: "5001" },
-  });
-  let out = "";
-  let err = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    out += text;
-  });
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    err += text;
-  });
-  const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
-  t.after(async () => {
-    child.kill("SIGTERM");
-    await ended;
-  });
-  return { pid: child.pid ?? 0, ended, stdout: () => out, stderr: () => err, signal: (signal) => child.kill(signal) };
-};
+const startBench = (t: TestContext, directory: string, given: readonly string[]): RunningProcess =>
+  startScript(t, "scripts/bench.ts", given, { env: { TMPDIR: directory, CHORUS_TCP: "5001" }, endBy: "SIGTERM" });
 
 /** The processes it started and has not yet buried: servers, redis-benchmark, watchdog. */
 const childrenOf = (pid: number): number[] =>
@@ -52,7 +24,7 @@ test("a small run measures both systems, prints JSON and leaves nothing behind",
   const directory = tempDirectory(t);
   const small = ["--quick", "--json", "--only", "incr-p16,lag,restart-crash", "--requests", "2000", "--keys", "1000"];
   const bench = startBench(t, directory, small);
-  assert.equal(await bench.ended, 0, bench.stderr());
+  assert.equal((await bench.ended).code, 0, bench.stderr());
   const { figures, machine } = JSON.parse(bench.stdout()) as {
     readonly figures: readonly {
       readonly name: string;
@@ -88,17 +60,17 @@ for (const [signal, code] of [
       assert.doesNotMatch(bench.stderr(), /^bench:/m);
       return bench.stderr().includes("set-p1 1/99");
     });
-    const children = childrenOf(bench.pid);
+    const children = childrenOf(bench.child.pid ?? 0);
     assert(children.length >= 7, "three peers, three of redis-server and the watchdog run");
-    bench.signal(signal);
-    assert.equal(await bench.ended, code);
+    bench.child.kill(signal);
+    assert.equal((await bench.ended).code, code);
     await until("all gone", () => !children.some(isAlive) && readdirSync(directory).length === 0);
   });
 
 test("a mistake on the command line is one line, and nothing is started", async (t) => {
   const directory = tempDirectory(t);
   const bench = startBench(t, directory, ["--only", "lagg"]);
-  assert.equal(await bench.ended, 2);
+  assert.equal((await bench.ended).code, 2);
   assert.equal(bench.stderr(), 'bench: flag --only: there is no figure "lagg" (did you mean lag?)\n');
   assert.deepEqual(readdirSync(directory), []);
 });

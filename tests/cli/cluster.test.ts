@@ -13,7 +13,7 @@ const pidsOf = (directory: string): number[] =>
   recordOf(directory).peers.flatMap(({ pid }) => (pid === null ? [] : [pid]));
 
 const start = (t: TestContext, directory: string, fake = "", count = 3): RunningProcess =>
-  startScript(t, "tests/cli/fake-cluster.ts", [directory, String(count)], { env: { CHORUS_FAKE: fake } });
+  startScript(t, "tests/cli/fake-cluster.js", [directory, String(count)], { env: { CHORUS_FAKE: fake } });
 
 const startReady = async (t: TestContext, directory: string, fake = ""): Promise<RunningProcess> => {
   const running = start(t, directory, fake);

@@ -74,7 +74,7 @@ describe("a peer's process", () => {
 
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     test(`stops cleanly on ${signal}, though it comes twice at once`, async (t) => {
-      const running = startScript(t, "tests/cli/fake-peer.ts", flags);
+      const running = startScript(t, "tests/cli/fake-peer.js", flags);
       await until("ready", isServing(running));
       running.child.kill(signal);
       running.child.kill(signal);
@@ -83,7 +83,7 @@ describe("a peer's process", () => {
     });
 
   test("a second signal ends one that does not stop", async (t) => {
-    const running = startScript(t, "tests/cli/fake-peer.ts", flags, { env: { CHORUS_FAKE: "stubborn-a" } });
+    const running = startScript(t, "tests/cli/fake-peer.js", flags, { env: { CHORUS_FAKE: "stubborn-a" } });
     await until("ready", isServing(running));
     await until("the end", () => {
       running.child.kill("SIGTERM");
@@ -94,13 +94,13 @@ describe("a peer's process", () => {
   });
 
   test("one that cannot start says why in one line", async (t) => {
-    const { code, stderr } = await runScript(t, "tests/cli/fake-peer.ts", flags, { env: { CHORUS_FAKE: "fail-a" } });
+    const { code, stderr } = await runScript(t, "tests/cli/fake-peer.js", flags, { env: { CHORUS_FAKE: "fail-a" } });
     assert.equal(code, 1);
     assert.equal(stderr, "chorus: peer a: the log is damaged; see docs\n");
   });
 
   test("a bug is logged with its stack, and the last line says it in words", async (t) => {
-    const { code, stderr } = await runScript(t, "tests/cli/fake-peer.ts", flags, { env: { CHORUS_FAKE: "crash-a" } });
+    const { code, stderr } = await runScript(t, "tests/cli/fake-peer.js", flags, { env: { CHORUS_FAKE: "crash-a" } });
     const [logged = "", line] = stderr.trimEnd().split("\n");
     assert.equal(code, 1);
     assert.match((JSON.parse(logged) as { err: { stack: string } }).err.stack, /a bug\n +at /);
@@ -108,7 +108,7 @@ describe("a peer's process", () => {
   });
 
   test("--heap-mb starts node again with that heap; signals and exit codes pass through", async (t) => {
-    const running = startScript(t, "tests/cli/fake-peer.ts", [...flags, "--heap-mb", "300"]);
+    const running = startScript(t, "tests/cli/fake-peer.js", [...flags, "--heap-mb", "300"]);
     await until("ready", isServing(running));
     const pid = Number(/pid (\d+)/.exec(running.stdout())?.[1]);
     const http = /http (\S+)/.exec(running.stdout())?.[1];
@@ -120,7 +120,7 @@ describe("a peer's process", () => {
   });
 
   test("it ends with the parent that had opened a channel to it", async (t) => {
-    const running = startScript(t, "tests/cli/fake-peer.ts", [...flags, "--heap-mb", "300"]);
+    const running = startScript(t, "tests/cli/fake-peer.js", [...flags, "--heap-mb", "300"]);
     await until("ready", isServing(running));
     const pid = Number(/pid (\d+)/.exec(running.stdout())?.[1]);
     running.child.kill("SIGKILL");

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { type Client, connect } from "../../protocol/client.ts";
 import { type PeerForTest, startPeerForTest } from "../support/peer-for-test.ts";
-import { projectRoot, runScript, startScript, tempDirectory, until } from "../support/processes.ts";
+import { build, projectRoot, runScript, startScript, tempDirectory, until } from "../support/processes.ts";
 
 const main = "server/main.ts";
 /** Compiled: many short runs. */
@@ -16,7 +16,7 @@ describe("data commands", () => {
   let kv: Client;
   let peers: string;
   before(async () => {
-    assert.equal(spawnSync(process.execPath, ["scripts/build.js"], { cwd: projectRoot }).status, 0);
+    build();
     peer = await startPeerForTest();
     // The first of the list is not there: one that is down does no harm.
     peers = `127.0.0.1:1,x=127.0.0.1:${peer.httpPort}`;

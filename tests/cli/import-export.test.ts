@@ -8,7 +8,7 @@ import { ReplyError, ReplyParser } from "../../protocol/resp-replies.ts";
 import { parseEntryLine } from "../../server/cli/data/entry-line.ts";
 import { parseRedisUrl } from "../../server/cli/data/redis-source.ts";
 import { type PeerForTest, startPeerForTest } from "../support/peer-for-test.ts";
-import { projectRoot, tempDirectory } from "../support/processes.ts";
+import { build, projectRoot, tempDirectory } from "../support/processes.ts";
 import { RawConnection, type RedisProcess, startRedis } from "../support/redis-process.ts";
 import { RespClient } from "../support/resp-client.ts";
 
@@ -55,7 +55,7 @@ describe("export and import", () => {
   const at = (which: PeerForTest): readonly string[] => ["--peers", `127.0.0.1:${which.httpPort}`];
 
   before(async () => {
-    assert.equal(spawnSync(process.execPath, ["scripts/build.js"], { cwd: projectRoot }).status, 0);
+    build();
     [peer, to] = [await startPeerForTest(), await startPeerForTest()];
     [kv, copy] = [await openClient(peer.port), await openClient(to.port)];
   });

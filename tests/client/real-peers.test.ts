@@ -1,6 +1,7 @@
 /** The client against real peers: what only they can answer. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { type Change, type Client, connect } from "../../protocol/client.ts";
 import { type PeerForTest, startPeerForTest } from "../support/peer-for-test.ts";
 import { until } from "../support/processes.ts";
@@ -156,6 +157,8 @@ test("a watch over dying peers misses nothing and repeats nothing, compared with
         );
         await Promise.all(keys.map((key) => writer.set(key, "v", { timeoutMs })));
         written += keys.length;
+        // Thousands of writes a second would tell no more.
+        await delay(5);
       }
     })();
     for (let kills = 0; kills < 3; kills++) {

@@ -5,8 +5,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { type PeerForTest, startPeerForTest } from "../support/peer-for-test.ts";
+import { until } from "../support/processes.ts";
 import { encodeCommand, missingProgram } from "../support/redis-process.ts";
 
 const skip = missingProgram("redis-cli") ?? false;
@@ -68,13 +68,17 @@ class Terminal {
   }
 
   async waitFor(wanted: RegExp): Promise<void> {
-    const deadlineMs = Date.now() + screenMs;
-    for (;;) {
-      const shown = this.#tmux("capture-pane", "-p");
-      if (wanted.test(shown)) return;
-      if (Date.now() > deadlineMs) throw new Error(`${wanted} is not on the screen:\n${shown}`);
-      await delay(20);
-    }
+    let shown = "";
+    await until(
+      `${wanted} on the screen`,
+      () => {
+        shown = this.#tmux("capture-pane", "-p");
+        return wanted.test(shown);
+      },
+      screenMs,
+    ).catch((error: unknown) => {
+      throw new Error(`${String(error)}:\n${shown}`);
+    });
   }
 
   close(): void {

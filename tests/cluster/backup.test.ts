@@ -233,58 +233,60 @@ test("what only the backup has is handed to the others", async (t) => {
   });
 });
 
-test("kill -9 of the peer in the middle: exit code 1, no file, and what came is refused", async (t) => {
+test("a backup that does not come to its end, of a peer with 30,000 keys", async (t) => {
   await withCluster(t, { count: 1, flags: ["--bootstrap"] }, async (cluster) => {
     const [a] = cluster.peers as [RealPeer];
     await fill(a, 30_000, "k", 400);
-    const directory = join(cluster.directory, "files");
-    mkdirSync(directory);
-    const file = join(directory, "cut.chorus");
-    const running = chorus("backup", "--peer", `127.0.0.1:${a.httpPort}`, file);
-    const parts = (): string[] => readdirSync(directory).filter((name) => name.includes(".part-"));
-    await until("it is under way", () => parts().some((name) => statSync(join(directory, name)).size > 1024 * 1024));
-    const partial = readFileSync(join(directory, parts()[0] as string));
-    await a.kill();
-    const { code, err } = await running;
-    assert.equal(code, 1);
-    assert.match(err, /^chorus: peer 127\.0\.0\.1:\d+ broke off after [\d.]+ .iB\n$/m);
-    assert.deepEqual(readdirSync(directory), []);
-    const part = fileIn(cluster, "partial");
-    writeFileSync(part, partial);
-    const refused = await chorus("restore", part, "--data", join(cluster.directory, "new"));
-    assert.equal(refused.code, 1);
-    assert.match(refused.err, /^chorus: .*partial: cut short: it ends at byte \d+, in the middle\n$/);
-    assert.equal(existsSync(join(cluster.directory, "new")), false);
-    await a.start();
-    await backup(a, file);
-  });
-});
 
-test("a reader that stops reading costs the peer little memory, and others no time; when it is gone the backup ends", async (t) => {
-  await withCluster(t, { count: 1, flags: ["--bootstrap"] }, async (cluster) => {
-    const [a] = cluster.peers as [RealPeer];
-    await fill(a, 30_000, "k", 400);
-    const rss = async (): Promise<number> => (await a.status())?.memory.rssBytes ?? 0;
-    const before = await rss();
-    const outgoing = get({ host: "127.0.0.1", port: a.httpPort, path: "/backup" }, (answer) => {
-      answer.pause();
+    await t.test(
+      "a reader that stops reading costs the peer little memory, and others no time; when it is gone the backup ends",
+      async () => {
+        const rss = async (): Promise<number> => (await a.status())?.memory.rssBytes ?? 0;
+        const before = await rss();
+        const outgoing = get({ host: "127.0.0.1", port: a.httpPort, path: "/backup" }, (answer) => {
+          answer.pause();
+        });
+        outgoing.on("error", () => {});
+        await until("it has begun", () => /backup begins/.test(a.log()));
+        const client = await a.connect();
+        let slowestMs = 0;
+        for (let round = 0; round < 100; round++) {
+          const startedMs = performance.now();
+          await client.call("SET", `during:${round}`, "x".repeat(10_000));
+          slowestMs = Math.max(slowestMs, performance.now() - startedMs);
+        }
+        client.close();
+        const grown = (await rss()) - before;
+        assert(grown < 40 * 1024 * 1024, `${Math.round(grown / 1024 / 1024)} MiB more`);
+        assert(slowestMs < 1000, `a write took ${Math.round(slowestMs)} ms`);
+        outgoing.destroy();
+        await until("it is given up", () => /backup given up: its reader is gone/.test(a.log()));
+        await backup(a, fileIn(cluster));
+      },
+    );
+
+    await t.test("kill -9 of the peer in the middle: exit code 1, no file, and what came is refused", async () => {
+      const directory = join(cluster.directory, "files");
+      mkdirSync(directory);
+      const file = join(directory, "cut.chorus");
+      const running = chorus("backup", "--peer", `127.0.0.1:${a.httpPort}`, file);
+      const parts = (): string[] => readdirSync(directory).filter((name) => name.includes(".part-"));
+      await until("it is under way", () => parts().some((name) => statSync(join(directory, name)).size > 1024 * 1024));
+      const partial = readFileSync(join(directory, parts()[0] as string));
+      await a.kill();
+      const { code, err } = await running;
+      assert.equal(code, 1);
+      assert.match(err, /^chorus: peer 127\.0\.0\.1:\d+ broke off after [\d.]+ .iB\n$/m);
+      assert.deepEqual(readdirSync(directory), []);
+      const part = fileIn(cluster, "partial");
+      writeFileSync(part, partial);
+      const refused = await chorus("restore", part, "--data", join(cluster.directory, "new"));
+      assert.equal(refused.code, 1);
+      assert.match(refused.err, /^chorus: .*partial: cut short: it ends at byte \d+, in the middle\n$/);
+      assert.equal(existsSync(join(cluster.directory, "new")), false);
+      await a.start();
+      await backup(a, file);
     });
-    outgoing.on("error", () => {});
-    await until("it has begun", () => /backup begins/.test(a.log()));
-    const client = await a.connect();
-    let slowestMs = 0;
-    for (let round = 0; round < 100; round++) {
-      const startedMs = performance.now();
-      await client.call("SET", `during:${round}`, "x".repeat(10_000));
-      slowestMs = Math.max(slowestMs, performance.now() - startedMs);
-    }
-    client.close();
-    const grown = (await rss()) - before;
-    assert(grown < 40 * 1024 * 1024, `${Math.round(grown / 1024 / 1024)} MiB more`);
-    assert(slowestMs < 1000, `a write took ${Math.round(slowestMs)} ms`);
-    outgoing.destroy();
-    await until("it is given up", () => /backup given up: its reader is gone/.test(a.log()));
-    await backup(a, fileIn(cluster));
   });
 });
 

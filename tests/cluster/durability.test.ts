@@ -3,12 +3,11 @@ import assert from "node:assert/strict";
 import { Agent, get, type IncomingMessage } from "node:http";
 import { json } from "node:stream/consumers";
 import { test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { parseStatus, type StatusReport } from "../../protocol/status.ts";
 import { fill } from "../support/hammer.ts";
 import { until } from "../support/processes.ts";
 import { quickLinks, type RealPeer, sameEverywhere, testScale, withCluster } from "../support/real-cluster.ts";
-import type { Outcome } from "../support/resp-client.ts";
+import type { Outcome, RespClient } from "../support/resp-client.ts";
 
 const failedWith = (outcome: Outcome | undefined): string =>
   outcome?.state === "failed" ? outcome.error : JSON.stringify(outcome);
@@ -68,29 +67,47 @@ test("--acks 1: what is acknowledged survives the loss of the peer that acknowle
   });
 });
 
-/** A SET over a connection of its own, given up after a moment: with --acks it may have to wait for a peer's return. */
-const tryToSet = async (peer: RealPeer, key: string, value: string): Promise<Outcome> => {
-  const client = await peer.connect();
-  const outcome = await Promise.race([
-    client.send("SET", key, value),
-    delay(500, { state: "unknown", why: "given up" } as const),
-  ]);
-  client.close();
-  return outcome;
+/**
+ * Sends SETs, each over a connection of its own, until one ends as wanted. It waits for none of them: with --acks one may
+ * have to wait for a peer's return, and the next is refused meanwhile.
+ */
+const setUntil = async (
+  what: string,
+  wanted: (outcome: Outcome) => boolean,
+  set: { readonly peer: RealPeer; readonly key: string; readonly value: string },
+): Promise<void> => {
+  const clients: RespClient[] = [];
+  let isFound = false;
+  await until(what, async () => {
+    if (isFound) return true;
+    const client = await set.peer.connect();
+    clients.push(client);
+    void client.send("SET", set.key, set.value).then((outcome) => {
+      isFound ||= wanted(outcome);
+    });
+    return false;
+  });
+  for (const client of clients) client.close();
 };
+
+const setUntilTaken = (peer: RealPeer, key: string, value: string): Promise<void> =>
+  setUntil("a write is taken", ({ state }) => state === "acked", { peer, key, value });
+
+const setUntilRefused = (peer: RealPeer, key: string, value: string): Promise<void> =>
+  setUntil("a write is refused", (outcome) => /^NOREPLICAS /.test(failedWith(outcome)), { peer, key, value });
 
 test("--acks 2: NOREPLICAS while fewer than two others are linked, reads go on; acknowledged again once they are", async (t) => {
   await withCluster(t, { flags: ["--acks", "2"] }, async (cluster) => {
     const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
-    await until("a write is taken", async () => (await tryToSet(a, "k", "1")).state === "acked");
+    await setUntilTaken(a, "k", "1");
     const inFlight = await a.connect();
     await c.kill();
     const late = inFlight.send("SET", "late", "1");
-    await until("a write is refused", async () => /^NOREPLICAS /.test(failedWith(await tryToSet(a, "k", "2"))));
+    await setUntilRefused(a, "k", "2");
     assert.match(String(await a.call("GET", "k")), /1|2/);
     assert.match(String(await b.call("GET", "k")), /1|2/);
     await c.start();
-    await until("a write is taken", async () => (await tryToSet(a, "k", "3")).state === "acked");
+    await setUntilTaken(a, "k", "3");
     // One that came between the death and its discovery was made here; its answer waited for c.
     assert.notEqual((await late).state, "unknown");
     inFlight.close();
@@ -101,7 +118,7 @@ test("--acks 2: NOREPLICAS while fewer than two others are linked, reads go on; 
 test("--acks 1 with the only other peer hanging: the writer waits, the clients that read do not", async (t) => {
   await withCluster(t, { count: 2, flags: ["--acks", "1"], peerOptions: quickLinks }, async (cluster) => {
     const [a, b] = cluster.peers as [RealPeer, RealPeer];
-    await until("a write is taken", async () => (await tryToSet(a, "k", "1")).state === "acked");
+    await setUntilTaken(a, "k", "1");
     const [writer, reader] = [await a.connect(), await a.connect()];
     b.pause();
     const waiting = writer.send("SET", "k", "2");
@@ -110,7 +127,7 @@ test("--acks 1 with the only other peer hanging: the writer waits, the clients t
     assert.equal(await reader.call("GET", "k"), "2");
     const tookMs = performance.now() - startedMs;
     assert(tookMs < 2000, `a read took ${Math.round(tookMs)} ms`);
-    await until("new writes are refused", async () => /^NOREPLICAS /.test(failedWith(await tryToSet(a, "k", "3"))));
+    await setUntilRefused(a, "k", "3");
     b.resume();
     assert.deepEqual(await waiting, { state: "acked", reply: "OK" });
     writer.close();

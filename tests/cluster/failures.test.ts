@@ -52,19 +52,20 @@ test("a lost data directory comes back from the others, and no client is served 
       // From a it may come back at once; every answer it gives is a refusal or the whole truth.
       await c.start();
       const client = await c.connect();
-      for (let refusals = 0; ; refusals++) {
+      let refusals = 0;
+      await until("a whole answer", async () => {
         const [read, write] = await client.pipeline([
           ["GET", "x:1"],
-          ["SET", "w", String(refusals)],
+          ["SET", "w", String(refusals++)],
         ]);
         if (read?.state === "acked") {
           assert.equal(read.reply, "v".repeat(100), "no empty answer");
-          break;
+          return true;
         }
         assert.match(read?.state === "failed" ? read.error : "", /^LOADING /);
         assert.match(write?.state === "failed" ? write.error : "", /^LOADING /);
-        await delay(5);
-      }
+        return false;
+      });
       client.close();
       b.resume();
       await cluster.ready();

@@ -1,37 +1,15 @@
 /** `npm run load` as a person runs it, for a few seconds, on real peers: what it says, leaves behind and finds out. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import type { LoadReport } from "../../scripts/load/report.ts";
-import { projectRoot, type RunningProcess, tempDirectory, until } from "../support/processes.ts";
+import { type RunningProcess, startScript, tempDirectory, until } from "../support/processes.ts";
 import { dump, withCluster } from "../support/real-cluster.ts";
 
 /** Below a directory of its own, so that what is left in it is what it left behind. */
-const startLoad = (t: TestContext, directory: string, given: readonly string[]): RunningProcess => {
-  const { NODE_TEST_CONTEXT: _runner, ...env } = process.env;
-  const child = spawn(process.execPath, [join(projectRoot, "scripts/run.js"), "scripts/load", ...given], {
-    cwd: projectRoot,
-    env: { ...env, TMPDIR: directory },
-  });
-  let out = "";
-  let err = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    out += text;
-  });
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    err += text;
-  });
-  const ended = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
-    child.on("close", (code, signal) => resolve({ code, signal }));
-  });
-  t.after(async () => {
-    child.kill("SIGTERM");
-    await ended;
-  });
-  return { child, stdout: () => out, stderr: () => err, ended };
-};
+const startLoad = (t: TestContext, directory: string, given: readonly string[]): RunningProcess =>
+  startScript(t, "scripts/load.ts", given, { env: { TMPDIR: directory }, endBy: "SIGTERM" });
 
 const readReport = (path: string): LoadReport => JSON.parse(readFileSync(path, "utf8")) as LoadReport;
 

@@ -1,6 +1,5 @@
 /** The shop of docs/EXAMPLE-ORDERS.md on real peers, with one of them killed in the middle. */
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -11,32 +10,11 @@ import { Experts } from "../../scripts/orders/experts.ts";
 import { parseOptions } from "../../scripts/orders/options.ts";
 import { engineerOf, parseRecord, parseRequest } from "../../scripts/orders/orders.ts";
 import type { OrdersReport } from "../../scripts/orders/report.ts";
-import { projectRoot, type RunningProcess, tempDirectory, until } from "../support/processes.ts";
+import { build, type RunningProcess, startScript, tempDirectory, until } from "../support/processes.ts";
 import { type RealCluster, withCluster } from "../support/real-cluster.ts";
 
-const startShop = (t: TestContext, given: readonly string[]): RunningProcess => {
-  const { NODE_TEST_CONTEXT: _runner, ...env } = process.env;
-  const child = spawn(process.execPath, [join(projectRoot, "scripts/run.js"), "scripts/orders", ...given], {
-    cwd: projectRoot,
-    env,
-  });
-  let out = "";
-  let err = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    out += text;
-  });
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    err += text;
-  });
-  const ended = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
-    child.on("close", (code, signal) => resolve({ code, signal }));
-  });
-  t.after(async () => {
-    child.kill("SIGKILL");
-    await ended;
-  });
-  return { child, stdout: () => out, stderr: () => err, ended };
-};
+const startShop = (t: TestContext, given: readonly string[]): RunningProcess =>
+  startScript(t, "scripts/orders.ts", given);
 
 const targetsOf = ({ peers }: RealCluster): string =>
   peers.map(({ httpPort }) => `http://127.0.0.1:${httpPort}`).join(",");
@@ -93,7 +71,7 @@ test("a peer killed in the middle, and back later: nothing is lost or doubled", 
 });
 
 test("through a gateway: last orders come from its cache, and a dead peer costs nothing", async (t) => {
-  assert.equal(spawnSync(process.execPath, [join(projectRoot, "scripts/build.js")]).status, 0);
+  build();
   const cluster = await OwnCluster.start(openStage(false), { peers: 3, flags: {}, way: "gateway" });
   t.after(() => cluster.stop());
   const shop = startShop(t, [

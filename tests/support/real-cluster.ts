@@ -6,7 +6,7 @@
  * us, so they stop by themselves when the test is killed; one that is paused by then is woken first.
  */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -18,7 +18,7 @@ import { httpGet } from "../../server/cli/http-get.ts";
 import { parsePeerMessage } from "../../server/cli/peer-messages.ts";
 import { verdictOf } from "../../server/cli/verdict.ts";
 import type { PeerOptions } from "../../server/peer.ts";
-import { projectRoot, until } from "./processes.ts";
+import { build, projectRoot, until } from "./processes.ts";
 import { RespClient } from "./resp-client.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
 
@@ -360,18 +360,9 @@ const isFree = (port: number): Promise<boolean> =>
     server.listen({ port, host: "127.0.0.1", exclusive: true }, () => server.close(() => resolve(true)));
   });
 
-let isBuilt = false;
-
-/** Brings dist/ up to date: compiled code is what runs. */
-const build = (): void => {
-  if (isBuilt) return;
-  const { status, stderr } = spawnSync(process.execPath, [join(projectRoot, "scripts/build.js")], { encoding: "utf8" });
-  assert.equal(status, 0, stderr);
-  isBuilt = true;
-};
-
 /** Made, not started. */
 export const openCluster = async (options: RealClusterOptions): Promise<RealCluster> => {
+  // Compiled code is what runs.
   build();
   const { count = 3, flags = [], flagsOf = () => [], proxied = false, bootstrap = true } = options;
   const names = Array.from({ length: count }, (_, index) => String.fromCharCode("a".charCodeAt(0) + index));

@@ -1,15 +1,15 @@
 /**
- * The package as somebody else has it: installed in another directory with `ws` and `zod` and nothing else, compiled
- * strictly, run by plain Node. What is compiled and run there are the examples of the docstrings, of docs/CLIENT.md and of
- * the README, so these are true.
+ * The package: what is in it, and as somebody else has it, installed in another directory. The client needs `ws` and `zod`
+ * and nothing else there, compiles strictly, and is run by plain Node: what is run are the examples of the docstrings, of
+ * docs/CLIENT.md and of the README, so these are true.
  */
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { startPeerForTest } from "../support/peer-for-test.ts";
-import { projectRoot, tempDirectory } from "../support/processes.ts";
+import { build, projectRoot, tempDirectory } from "../support/processes.ts";
 
 const compiler = join(projectRoot, "node_modules/typescript/bin/tsc");
 
@@ -19,18 +19,30 @@ const run = (cwd: string, command: string, ...given: string[]): string => {
   return stdout;
 };
 
-/** `npm pack`, unpacked as `npm install` would. */
-const install = (t: TestContext): string => {
-  run(projectRoot, process.execPath, "scripts/build.js");
+let packed: readonly string[] | undefined;
+
+/** What `npm pack` would put in the tarball; npm is asked once. */
+const packedFiles = (): readonly string[] => {
+  if (packed !== undefined) return packed;
+  build();
   const [pack] = JSON.parse(run(projectRoot, "npm", "pack", "--dry-run", "--json", "--ignore-scripts")) as [
     { files: { path: string }[] },
   ];
-  const elsewhere = tempDirectory(t);
-  for (const { path } of pack.files) {
-    const target = join(elsewhere, "node_modules/chorus-kv", path);
-    mkdirSync(dirname(target), { recursive: true });
-    cpSync(join(projectRoot, path), target);
+  packed = pack.files.map(({ path }) => path);
+  return packed;
+};
+
+const unpack = (directory: string): void => {
+  for (const path of packedFiles()) {
+    mkdirSync(dirname(join(directory, path)), { recursive: true });
+    cpSync(join(projectRoot, path), join(directory, path));
   }
+};
+
+/** As `npm install` would: a project whose one dependency we are. */
+const install = (t: TestContext): string => {
+  const elsewhere = tempDirectory(t);
+  unpack(join(elsewhere, "node_modules/chorus-kv"));
   for (const name of ["ws", "zod", "@types/node", "undici-types"]) {
     mkdirSync(dirname(join(elsewhere, "node_modules", name)), { recursive: true });
     symlinkSync(join(projectRoot, "node_modules", name), join(elsewhere, "node_modules", name));
@@ -51,6 +63,8 @@ const compile = (directory: string, options: Readonly<Record<string, unknown>>, 
         module: "NodeNext",
         moduleResolution: "NodeNext",
         preserveSymlinks: true,
+        // Those of TypeScript itself are not ours to check.
+        skipDefaultLibCheck: true,
         ...options,
       },
       files: [file],
@@ -106,6 +120,49 @@ for (const kv of opened) await kv.close();
 process.stdout.write("${functions.length} examples\\n");
 `;
 };
+
+test("the package holds what runs, its types and its documents, and nothing else; it runs elsewhere", (t) => {
+  const files = packedFiles();
+  for (const wanted of [
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "package.json",
+    "docs/OPERATIONS.md",
+    "dist/server/main.js",
+    "dist/server/main.d.ts",
+    "dist/server/web/page/page.html",
+    "dist/server/web/page/page.css",
+    "dist/server/web/page/page.js",
+  ])
+    assert(files.includes(wanted), wanted);
+  const strange = files.filter(
+    (path) =>
+      !/^(dist\/(server|protocol|client-tui)\/.*\.(js|d\.ts)|dist\/server\/web\/page\/page\.(html|css)|docs\/.*|[A-Z]+(\.md)?|package\.json)$/.test(
+        path,
+      ),
+  );
+  assert.deepEqual(strange, []);
+  for (const source of readdirSync(join(projectRoot, "server"), { recursive: true, encoding: "utf8" }))
+    if (source.endsWith(".ts")) assert(files.includes(`dist/server/${source.replace(/ts$/, "js")}`), source);
+  for (const source of readdirSync(join(projectRoot, "client-tui"), { recursive: true, encoding: "utf8" }))
+    if (/\.tsx?$/.test(source)) assert(files.includes(`dist/client-tui/${source.replace(/tsx?$/, "js")}`), source);
+
+  // As installed: only those files, beside the dependencies.
+  const elsewhere = tempDirectory(t);
+  unpack(elsewhere);
+  symlinkSync(join(projectRoot, "node_modules"), join(elsewhere, "node_modules"));
+  const { bin, version } = JSON.parse(readFileSync(join(elsewhere, "package.json"), "utf8")) as {
+    bin: { chorus: string };
+    version: string;
+  };
+  const main = join(elsewhere, bin.chorus);
+  assert.match(readFileSync(main, "utf8"), /^#!\/usr\/bin\/env node\n/);
+  const chorus = (...given: string[]) =>
+    spawnSync(process.execPath, [main, ...given], { cwd: elsewhere, encoding: "utf8" });
+  assert.equal(chorus("--version").stdout, `${version}\n`);
+  assert.match(chorus("peer", "--print-config").stdout, /^tcp +5001 +default$/m);
+});
 
 test("installed elsewhere the examples compile strictly and run without tsx", async (t) => {
   const elsewhere = install(t);

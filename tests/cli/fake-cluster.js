@@ -1,7 +1,7 @@
-/** `npm start` with fake peers: `fake-cluster.ts DIR COUNT TCP HTTP [CHORUS_FAKE]`. */
+/** `npm start` with fake peers: `fake-cluster.js DIR COUNT TCP HTTP`; CHORUS_FAKE as in fake-peer.js. */
 import { fileURLToPath } from "node:url";
-import { runCluster } from "../../server/cli/cluster/supervisor.ts";
-import { failureText } from "../../server/cli/failure.ts";
+import { runCluster } from "../../dist/server/cli/cluster/supervisor.js";
+import { failureText } from "../../dist/server/cli/failure.js";
 
 const [directory = "", count = "3", tcp = "0", http = "0"] = process.argv.slice(2);
 try {
@@ -14,12 +14,7 @@ try {
     env: process.env,
     gateway: undefined,
     gatewayCommand: [],
-    peerCommand: [
-      "--import",
-      import.meta.resolve("tsx"),
-      fileURLToPath(new URL("fake-peer.ts", import.meta.url)),
-      "peer",
-    ],
+    peerCommand: [fileURLToPath(new URL("fake-peer.js", import.meta.url)), "peer"],
     clusterCommand: "chorus cluster",
     statusCommand: "chorus status",
     tuiCommand: "chorus tui",
