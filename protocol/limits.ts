@@ -460,6 +460,8 @@ export const operationsWaitingMax = 20_000;
 export const operationsWaitingBytesMax = 64 * 1024 * 1024;
 /** Keys an acceptor has only promised. More: they are forgotten together, and its floor rises above them. */
 export const promisesOnlyMax = 10_000;
+/** Keys whose next round a proposer was promised with the last. More: such keys need one round trip more. */
+export const promisesCachedMax = 20_000;
 /** Rounds a peer makes at a time to sweep deleted keys and to end leases. More of them wait their turn. */
 export const sweepsAtOnceMax = 32;
 /** Keys in one answer to a peer that is being readmitted. */

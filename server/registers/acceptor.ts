@@ -55,6 +55,8 @@ export interface AcceptorHooks {
   /** A majority is known to answer: the first promise of all may be given. */
   mayBegin(): boolean;
   append(record: RegisterRecord): number;
+  /** A ballot was promised, with an accept or without. */
+  promised(key: string, ballot: Ballot): void;
   /** A register was accepted. */
   held(key: string, head: RegisterHead): void;
   removed(key: string): void;
@@ -262,6 +264,7 @@ export class Acceptor {
       }
     }
     const promised = this.#setPromise(key, ballot);
+    this.#hooks.promised(key, ballot);
     promised.record = this.#hooks.append({ kind: "promise", key, promise: ballot });
     this.#answer(from, { kind: "promised", ...envelope, ...this.#told(promised) }, promised.record);
   }
@@ -283,6 +286,7 @@ export class Acceptor {
     // The promise rises with the accept: else a lower ballot could still be promised and accepted over this one.
     const promise = highestBallot(ballot, next);
     const accepted = this.#setAccepted(key, ballot, promise, value);
+    this.#hooks.promised(key, promise);
     accepted.record = this.#hooks.append({ kind: "accept", key, accepted: ballot, promise, value });
     this.#answer(from, { kind: "accepted", ...envelope, next }, accepted.record);
   }

@@ -12,7 +12,12 @@
  * R1 without an accept only that is answered which a consistent quorum shows, to operations that waited before it was
  * asked and were in no accept before. O1 an operation that was in an accept is never called undone at its deadline.
  */
-import { operationsPerRoundMax, operationsWaitingBytesMax, operationsWaitingMax } from "../../protocol/limits.ts";
+import {
+  operationsPerRoundMax,
+  operationsWaitingBytesMax,
+  operationsWaitingMax,
+  promisesCachedMax,
+} from "../../protocol/limits.ts";
 import type { RegisterRequest, RegisterResponse } from "../../protocol/register-messages.ts";
 import { encodeRegisterValue } from "../../protocol/register-value.ts";
 import type { OriginId, PeerName } from "../../protocol/words.ts";
@@ -23,13 +28,14 @@ import type { LeaseWatch } from "./leases.ts";
 import type { Operation } from "./operations.ts";
 import { isLive, type RegisterValue } from "./register-value.ts";
 import { Round, type SweepJob } from "./round.ts";
+import { type Wakeable, WakeQueue } from "./wake-queue.ts";
 
 /** A round without an end after so long is given up: its messages are lost. More: slower after a loss. */
 const roundMsMax = 400;
 /** A read that has a quorum's answers, but not one ballot, waits so long for the others before it makes a full round. */
 const disagreementMs = 20;
-/** A promise older than this is dropped: whoever else writes would be refused for its sake. */
-const promiseMsMax = 1000;
+/** A promise that nobody needed for so long is dropped: it costs memory. */
+const promiseMsMax = 60_000;
 const backOffMsMin = 2;
 const backOffMsMax = 500;
 
@@ -40,7 +46,7 @@ interface CachedPromise {
   readonly sinceMs: number;
 }
 
-interface KeyState {
+interface KeyState extends Wakeable {
   readonly key: string;
   waiting: WaitingOperation[];
   round: Round | undefined;
@@ -84,14 +90,14 @@ export class Proposer {
   #roundNumber = 0;
   #arrivals = 0;
   #waitingBytes = 0;
+  #promises = 0;
   /** Smoothed time of a round trip: what back-off starts from. */
   #roundTripMs = backOffMsMin;
   nowMs = 0;
   waitingCount = 0;
   sweeps = 0;
   epoch: Ballot;
-  /** No later than the next moment at which tick() has something to do. */
-  wakeMs = Number.POSITIVE_INFINITY;
+  readonly #wakes = new WakeQueue<KeyState>();
   readonly counts: Record<string, number> = {};
 
   constructor(options: ProposerOptions) {
@@ -106,6 +112,11 @@ export class Proposer {
 
   get origin(): OriginId {
     return this.#options.origin;
+  }
+
+  /** No later than the next moment at which tick() has something to do. */
+  get wakeMs(): number {
+    return this.#wakes.nextMs;
   }
 
   get pendingRounds(): number {
@@ -135,7 +146,7 @@ export class Proposer {
     });
     this.waitingCount++;
     this.#waitingBytes += bytes;
-    this.#wakeBy(given.deadlineMs);
+    this.#wakes.by(state, given.deadlineMs);
     this.#begin(state);
   }
 
@@ -173,30 +184,50 @@ export class Proposer {
 
   /** The next ballot is above whatever an acceptor tells of. */
   #hear(response: RegisterResponse): void {
+    if (response.kind === "refused") this.#hearCounter(response.above.counter);
+    if (response.kind === "promised" || response.kind === "state") {
+      this.#hearCounter(response.accepted.counter);
+      this.#hearCounter(response.floor.counter);
+    }
+  }
+
+  #hearCounter(counter: number): void {
     const { clock } = this.#options;
-    const told: Ballot[] = [];
-    if (response.kind === "refused") told.push(response.above);
-    if (response.kind === "promised" || response.kind === "state") told.push(response.accepted, response.floor);
-    for (const { counter } of told) if (clock.believes(counter)) clock.hear(counter);
+    if (clock.believes(counter)) clock.hear(counter);
+  }
+
+  /**
+   * This peer's own acceptor has promised a ballot. Somebody else's, above a cached promise, shows that another peer writes
+   * the key: the cached one would be refused by then.
+   */
+  onPromised(key: string, ballot: Ballot): void {
+    const state = this.#keys.get(key);
+    if (state?.promise === undefined || !isAbove(ballot, state.promise.ballot)) return;
+    this.#dropPromise(state);
+  }
+
+  #dropPromise(state: KeyState): void {
+    if (state.promise === undefined) return;
+    state.promise = undefined;
+    this.#promises--;
   }
 
   /** The membership has changed: nothing of the epoch before may be built upon. */
   raiseEpoch(epoch: Ballot): void {
     if (!isAbove(epoch, this.epoch)) return;
     this.epoch = epoch;
-    for (const state of this.#keys.values()) state.promise = undefined;
+    for (const state of this.#keys.values()) this.#dropPromise(state);
   }
 
   tick(): void {
     const { nowMs } = this;
-    this.wakeMs = Number.POSITIVE_INFINITY;
-    for (const state of this.#keys.values()) {
+    for (let state = this.#wakes.take(nowMs); state !== undefined; state = this.#wakes.take(nowMs)) {
       this.#endOverdue(state);
       if (state.round !== undefined && state.round.deadlineMs <= nowMs) {
         this.#count(`timeout ${state.round.phase}`);
         this.#giveUp(state, state.round.phase === "query" ? "now" : "later");
       } else this.#begin(state);
-      if (state.promise !== undefined && nowMs - state.promise.sinceMs > promiseMsMax) state.promise = undefined;
+      if (state.promise !== undefined && nowMs - state.promise.sinceMs > promiseMsMax) this.#dropPromise(state);
       this.#wakeFor(state);
       this.#forgetIdle(state);
     }
@@ -207,15 +238,15 @@ export class Proposer {
   #begin(state: KeyState): void {
     if (state.round !== undefined) return;
     if (state.sweep !== undefined) {
-      state.promise = undefined;
+      this.#dropPromise(state);
       return this.#prepare(state);
     }
     this.#endOverdue(state);
     if (state.waiting.length === 0) return;
-    if (this.nowMs < state.retryAtMs) return this.#wakeBy(state.retryAtMs);
+    if (this.nowMs < state.retryAtMs) return this.#wakes.by(state, state.retryAtMs);
     if (!state.needsRound && state.waiting.every(isOnlyRead)) return this.#query(state);
     const { promise } = state;
-    state.promise = undefined;
+    this.#dropPromise(state);
     if (promise === undefined || this.nowMs - promise.sinceMs > promiseMsMax) return this.#prepare(state);
     this.#count("cachedPromises");
     this.#accept(state, promise.ballot, this.#evaluate(state, promise.value, promise.ballot));
@@ -254,7 +285,7 @@ export class Proposer {
       if (round.answers.size === this.#options.peers.length) return this.#giveUp(state, "now");
       if (round.answers.size >= this.#quorum) {
         round.deadlineMs = Math.min(round.deadlineMs, this.nowMs + disagreementMs);
-        this.#wakeBy(round.deadlineMs);
+        this.#wakes.by(state, round.deadlineMs);
       }
       return;
     }
@@ -299,7 +330,9 @@ export class Proposer {
     this.#count("accepts");
     this.#close(state, round);
     this.#options.leases.see(state.key, evaluation.value.lease, this.nowMs);
-    if (round.echoes() >= this.#quorum && isSame(round.epoch, this.epoch)) {
+    const isPromised = round.echoes() >= this.#quorum && isSame(round.epoch, this.epoch);
+    if (isPromised && this.#promises < promisesCachedMax) {
+      this.#promises++;
       state.promise = { ballot: round.next, value: evaluation.value, sinceMs: this.nowMs };
     }
     this.#answer(state, evaluation);
@@ -344,19 +377,26 @@ export class Proposer {
     return round.sweep === undefined ? this.#quorum : this.#options.peers.length;
   }
 
-  #open(state: KeyState, phase: Round["phase"], given: Partial<ConstructorParameters<typeof Round>[2]>): Round {
+  #open(
+    state: KeyState,
+    phase: Round["phase"],
+    { ballot, sweep, evaluation, next }: Partial<ConstructorParameters<typeof Round>[2]>,
+  ): Round {
     invariant(state.round === undefined, "a key has one round in flight");
     const round = new Round(this.nextRound(), phase, {
-      ...given,
+      ballot: ballot ?? noBallot,
       // An accept belongs to the epoch its promises were made in, though this peer may have heard of a later one.
-      epoch: given.ballot === undefined ? this.epoch : (given.ballot.epoch ?? noBallot),
+      epoch: ballot === undefined ? this.epoch : (ballot.epoch ?? noBallot),
       startedMs: this.nowMs,
       deadlineMs: this.nowMs + roundMsMax,
       joined: this.#arrivals,
+      sweep,
+      evaluation,
+      next: next ?? noBallot,
     });
     state.round = round;
     this.#rounds.set(round.number, state);
-    this.#wakeBy(round.deadlineMs);
+    this.#wakes.by(state, round.deadlineMs);
     return round;
   }
 
@@ -377,7 +417,7 @@ export class Proposer {
     const { round } = state;
     invariant(round !== undefined, "a round that is given up was in flight");
     this.#drop(state, round);
-    state.promise = undefined;
+    this.#dropPromise(state);
     if (round.sweep !== undefined) return this.#endSweep(state);
     state.needsRound = true;
     if (when === "later") {
@@ -463,6 +503,7 @@ export class Proposer {
       needsRound: false,
       tries: 0,
       retryAtMs: 0,
+      wakeAtMs: Number.POSITIVE_INFINITY,
     };
     this.#keys.set(key, state);
     return state;
@@ -479,15 +520,12 @@ export class Proposer {
     }
   }
 
-  #wakeBy(ms: number): void {
-    if (ms < this.wakeMs) this.wakeMs = ms;
-  }
-
   #wakeFor(state: KeyState): void {
-    if (state.round !== undefined) this.#wakeBy(state.round.deadlineMs);
-    else if (state.waiting.length > 0) this.#wakeBy(Math.max(state.retryAtMs, this.nowMs));
-    if (state.promise !== undefined) this.#wakeBy(state.promise.sinceMs + promiseMsMax + 1);
-    for (const { deadlineMs } of state.waiting) this.#wakeBy(deadlineMs);
+    let atMs = state.promise === undefined ? Number.POSITIVE_INFINITY : state.promise.sinceMs + promiseMsMax + 1;
+    if (state.round !== undefined) atMs = Math.min(atMs, state.round.deadlineMs);
+    else if (state.waiting.length > 0) atMs = Math.min(atMs, Math.max(state.retryAtMs, this.nowMs));
+    for (const { deadlineMs } of state.waiting) atMs = Math.min(atMs, deadlineMs);
+    this.#wakes.by(state, atMs);
   }
 
   #count(name: string): void {

@@ -101,6 +101,7 @@ export class Registers {
     this.acceptor = new Acceptor(this.#clock, {
       mayBegin: () => this.#admitted.size + 1 > options.peers.length / 2,
       append: (record) => this.#appendRecord(record),
+      promised: (key, ballot) => this.#proposer?.onPromised(key, ballot),
       held: (key, head) => this.#onHeld(key, head),
       removed: (key) => this.#sweeper.removed(key),
       epochRaised: (epoch) => this.#onEpoch(epoch),

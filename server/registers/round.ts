@@ -38,26 +38,26 @@ export class Round {
     number: number,
     phase: Round["phase"],
     given: {
-      readonly ballot?: Ballot;
+      readonly ballot: Ballot;
       readonly epoch: Ballot;
       readonly startedMs: number;
       readonly deadlineMs: number;
       readonly joined: number;
-      readonly sweep?: SweepJob | undefined;
-      readonly evaluation?: Evaluation | undefined;
-      readonly next?: Ballot;
+      readonly sweep: SweepJob | undefined;
+      readonly evaluation: Evaluation | undefined;
+      readonly next: Ballot;
     },
   ) {
     this.number = number;
     this.phase = phase;
-    this.ballot = given.ballot ?? noBallot;
+    this.ballot = given.ballot;
     this.epoch = given.epoch;
     this.startedMs = given.startedMs;
     this.deadlineMs = given.deadlineMs;
     this.joined = given.joined;
     this.sweep = given.sweep;
     this.evaluation = given.evaluation;
-    this.next = given.next ?? noBallot;
+    this.next = given.next;
   }
 
   /** False when that acceptor has answered this round before. */

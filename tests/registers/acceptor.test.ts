@@ -27,6 +27,7 @@ test("a scan sees every key that stays once or more, whatever comes and goes bet
         const acceptor = new Acceptor(new BallotClock(), {
           mayBegin: () => true,
           append: () => 0,
+          promised: () => {},
           held: () => {},
           removed: () => {},
           epochRaised: () => {},

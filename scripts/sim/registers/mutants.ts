@@ -116,9 +116,9 @@ const proposer: readonly Mutant[] = [
       },
       {
         file: "server/registers/proposer.ts",
-        find: "    this.#drop(state, round);\n    state.promise = undefined;",
+        find: "    this.#drop(state, round);\n    this.#dropPromise(state);",
         replace:
-          '    this.#drop(state, round);\n    this.#reused = round.phase === "accept" && round.refused === 0 ? round.ballot : undefined;\n    state.promise = undefined;',
+          '    this.#drop(state, round);\n    this.#reused = round.phase === "accept" && round.refused === 0 ? round.ballot : undefined;\n    this.#dropPromise(state);',
       },
       {
         file: "server/registers/proposer.ts",
@@ -147,13 +147,24 @@ const proposer: readonly Mutant[] = [
       },
     ],
   },
-  core(
-    "promise-kept",
-    "the cached promise outlives a round that failed",
-    "proposer",
-    "    state.promise = undefined;\n    if (promise === undefined || this.nowMs",
-    "    if (promise === undefined || this.nowMs",
-  ),
+  {
+    name: "promise-kept",
+    why: "the cached promise outlives a round that failed",
+    registers: true,
+    edits: [
+      {
+        file: "server/registers/proposer.ts",
+        find: "    this.#dropPromise(state);\n    if (promise === undefined || this.nowMs",
+        replace: "    if (promise === undefined || this.nowMs",
+      },
+      // What this peer's own acceptor promised meanwhile would show it.
+      {
+        file: "server/registers/proposer.ts",
+        find: "    if (state?.promise === undefined || !isAbove(ballot, state.promise.ballot)) return;\n    this.#dropPromise(state);\n",
+        replace: "    if (state?.promise === undefined || ballot.counter >= 0) return;\n",
+      },
+    ],
+  },
   core(
     "stale-answers",
     "answers are counted as often as they come",
