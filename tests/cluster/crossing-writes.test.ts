@@ -2,9 +2,8 @@
  * Writes that cross: what last-writer-wins displaces is kept, counters lose nothing, transactions stay whole.
  */
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { dump, type RealPeer, sameEverywhere, testScale, withCluster } from "../support/real-cluster.ts";
+import { dump, type RealPeer, sameEverywhere, shareCluster, testScale } from "../support/real-cluster.ts";
 import type { Reply, RespClient } from "../support/resp-client.ts";
 
 type Conflict = ReadonlyMap<string, Reply>;
@@ -18,70 +17,176 @@ const conflictsOf = async (peer: RealPeer): Promise<readonly Conflict[]> => {
   });
 };
 
-test("writes of the same keys cross at three peers: all end alike, every displaced value is in CONFLICTS and stays", async (t) => {
-  const keysCount = 300;
-  const rounds = Math.ceil(4 * testScale);
-  await withCluster(t, { flags: ["--conflicts-max", "1000000"] }, async (cluster) => {
-    await cluster.linked();
-    const clients = await Promise.all(cluster.peers.map((peer) => peer.connect()));
-    const written = new Map<string, string>();
-    /** What a SET saw and replaced, its reply (SET ... GET) says: such a value is not displaced unseen. */
-    const seen = new Set<string>();
-    for (let round = 0; round < rounds; round++) {
-      await Promise.all(
-        clients.map(async (client, index) => {
-          const keys = Array.from({ length: keysCount }, (_, key) => `key:${key}`).sort(() => Math.random() - 0.5);
-          const outcomes = await client.pipeline(
-            keys.map((key) => {
-              const value = `${cluster.peers[index]?.name}:${round}:${key}`;
-              written.set(value, key);
-              return ["SET", key, value, "GET"];
+shareCluster(
+  "three peers, written to at once",
+  { flags: ["--conflicts-max", "1000000"] },
+  {
+    "writes of the same keys cross at three peers: all end alike, every displaced value is in CONFLICTS and stays":
+      async (cluster, t) => {
+        const keysCount = 300;
+        const rounds = Math.ceil(4 * testScale);
+        await cluster.linked();
+        const clients = await Promise.all(cluster.peers.map((peer) => peer.connect()));
+        const written = new Map<string, string>();
+        /** What a SET saw and replaced, its reply (SET ... GET) says: such a value is not displaced unseen. */
+        const seen = new Set<string>();
+        for (let round = 0; round < rounds; round++) {
+          await Promise.all(
+            clients.map(async (client, index) => {
+              const keys = Array.from({ length: keysCount }, (_, key) => `key:${key}`).sort(() => Math.random() - 0.5);
+              const outcomes = await client.pipeline(
+                keys.map((key) => {
+                  const value = `${cluster.peers[index]?.name}:${round}:${key}`;
+                  written.set(value, key);
+                  return ["SET", key, value, "GET"];
+                }),
+              );
+              for (const outcome of outcomes) {
+                assert(outcome.state === "acked", JSON.stringify(outcome));
+                if (typeof outcome.reply === "string") seen.add(outcome.reply);
+              }
             }),
           );
-          for (const outcome of outcomes) {
-            assert(outcome.state === "acked", JSON.stringify(outcome));
-            if (typeof outcome.reply === "string") seen.add(outcome.reply);
+        }
+        for (const client of clients) client.close();
+        const all = await sameEverywhere(cluster);
+        assert.equal(all.size, keysCount);
+        const final = new Set(all.values());
+        const displaced = [...written.keys()].filter((value) => !final.has(value) && !seen.has(value));
+        t.diagnostic(`${written.size} writes, ${seen.size} seen by a later one, ${displaced.length} displaced unseen`);
+        assert(displaced.length > keysCount / 2, "writes did cross");
+        for (const peer of cluster.peers) {
+          const conflicts = await conflictsOf(peer);
+          const losers = new Set(conflicts.map((conflict) => conflict.get("loser")));
+          for (const value of displaced) assert(losers.has(value), `${value} is in the conflicts of ${peer.name}`);
+          for (const conflict of conflicts) {
+            assert.equal(
+              written.get(String(conflict.get("loser"))),
+              conflict.get("key"),
+              "a loser was written to its key",
+            );
+            assert.equal(conflict.get("restored"), 0);
           }
-        }),
-      );
-    }
-    for (const client of clients) client.close();
-    const all = await sameEverywhere(cluster);
-    assert.equal(all.size, keysCount);
-    const final = new Set(all.values());
-    const displaced = [...written.keys()].filter((value) => !final.has(value) && !seen.has(value));
-    t.diagnostic(`${written.size} writes, ${seen.size} seen by a later one, ${displaced.length} displaced unseen`);
-    assert(displaced.length > keysCount / 2, "writes did cross");
-    for (const peer of cluster.peers) {
-      const conflicts = await conflictsOf(peer);
-      const losers = new Set(conflicts.map((conflict) => conflict.get("loser")));
-      for (const value of displaced) assert(losers.has(value), `${value} is in the conflicts of ${peer.name}`);
-      for (const conflict of conflicts) {
-        assert.equal(written.get(String(conflict.get("loser"))), conflict.get("key"), "a loser was written to its key");
-        assert.equal(conflict.get("restored"), 0);
+        }
+
+        // The journals are as durable as the keys.
+        const idsOf = async (): Promise<string[][]> =>
+          await Promise.all(
+            cluster.peers.map(async (peer) =>
+              (await conflictsOf(peer)).map((conflict) => String(conflict.get("id"))).sort(),
+            ),
+          );
+        const before = await idsOf();
+        await Promise.all(cluster.peers.map((peer) => peer.restart()));
+        await cluster.ready();
+        assert.deepEqual(await idsOf(), before, "CONFLICTS before and after kill -9 of every peer");
+
+        // A displaced value comes back as a new write, everywhere.
+        const [peer] = cluster.peers as [RealPeer];
+        const [conflict] = (await conflictsOf(peer)) as [Conflict];
+        assert.equal(await peer.call("CONFLICTS", "RESTORE", String(conflict.get("id"))), "OK");
+        const restored = await sameEverywhere(cluster);
+        assert.equal(restored.get(String(conflict.get("key"))), conflict.get("loser"));
+      },
+
+    "3 x 10,000 concurrent INCR with a clean restart in the middle: exactly 30,000": async (cluster) => {
+      await cluster.linked();
+      const incrementers = cluster.peers.map((peer) => new Incrementer(peer, "counter"));
+      // A peer that stops cleanly answers all it carried out, so what it left unanswered may be sent again.
+      const running = Promise.all(incrementers.map((each) => each.run(incrementsPerPeer, { resendUnknown: true })));
+      const [, second] = cluster.peers as [RealPeer, RealPeer];
+      while ((incrementers[1]?.acked ?? 0) < incrementsPerPeer / 3) await delay(1);
+      assert.deepEqual(await second.stop(), { code: 0, signal: null });
+      assert((incrementers[1]?.acked ?? 0) < incrementsPerPeer, "it stopped in the middle");
+      await second.start();
+      await running;
+      const all = await sameEverywhere(cluster);
+      assert.equal(all.get("counter"), String(3 * incrementsPerPeer));
+    },
+
+    "3 x 10,000 concurrent INCR with kill -9: one number everywhere, no acknowledged one missing, none twice": async (
+      cluster,
+      t,
+    ) => {
+      await cluster.linked();
+      const incrementers = cluster.peers.map((peer) => new Incrementer(peer, "killed-counter"));
+      let isOver = false;
+      let kills = 0;
+      // A fast machine is done before the second kill, so counting goes on until each peer was killed.
+      const isGoingOn = () => kills < cluster.peers.length;
+      const running = Promise.all(
+        incrementers.map((each) => each.run(incrementsPerPeer, { resendUnknown: false, isGoingOn })),
+      ).finally(() => {
+        isOver = true;
+      });
+      for (; !isOver; kills++) {
+        await delay(40);
+        await cluster.peers[kills % cluster.peers.length]?.restart();
       }
-    }
+      await running;
+      await cluster.ready();
+      const found = Number((await sameEverywhere(cluster)).get("killed-counter"));
+      const acked = incrementers.reduce((sum, each) => sum + each.acked, 0);
+      const unknown = incrementers.reduce((sum, each) => sum + each.unknown, 0);
+      t.diagnostic(`${acked} acknowledged, ${unknown} unanswered, ${found} counted, ${kills} kills`);
+      assert(found >= acked && found <= acked + unknown, `${acked} <= ${found} <= ${acked + unknown}`);
+    },
 
-    // The journals are as durable as the keys.
-    const idsOf = async (): Promise<string[][]> =>
-      await Promise.all(
-        cluster.peers.map(async (peer) =>
-          (await conflictsOf(peer)).map((conflict) => String(conflict.get("id"))).sort(),
-        ),
-      );
-    const before = await idsOf();
-    await Promise.all(cluster.peers.map((peer) => peer.restart()));
-    await cluster.ready();
-    assert.deepEqual(await idsOf(), before, "CONFLICTS before and after kill -9 of every peer");
-
-    // A displaced value comes back as a new write, everywhere.
-    const [peer] = cluster.peers as [RealPeer];
-    const [conflict] = (await conflictsOf(peer)) as [Conflict];
-    assert.equal(await peer.call("CONFLICTS", "RESTORE", String(conflict.get("id"))), "OK");
-    const restored = await sameEverywhere(cluster);
-    assert.equal(restored.get(String(conflict.get("key"))), conflict.get("loser"));
-  });
-});
+    "what one EXEC writes becomes visible together at every peer": async (cluster, t) => {
+      await cluster.linked();
+      const pairs = 8;
+      const rounds = Math.ceil(150 * testScale);
+      let isOver = false;
+      const write = async (peer: RealPeer): Promise<void> => {
+        const client = await peer.connect();
+        for (let round = 0; round < rounds; round++) {
+          const value = `${peer.name}:${round}`;
+          const pair = round % pairs;
+          const outcomes = await client.pipeline([
+            ["MULTI"],
+            ["SET", `left:${pair}`, value],
+            ["SET", `right:${pair}`, value],
+            ["INCR", `left-count:${pair}`],
+            ["INCR", `right-count:${pair}`],
+            ["EXEC"],
+          ]);
+          for (const { state } of outcomes) assert.equal(state, "acked");
+        }
+        client.close();
+      };
+      let reads = 0;
+      const changes = new Set<string>();
+      const read = async (peer: RealPeer): Promise<void> => {
+        const client = await peer.connect();
+        while (!isOver) {
+          const pair = reads % pairs;
+          const [left, right, leftCount, rightCount] = (await client.call(
+            "MGET",
+            `left:${pair}`,
+            `right:${pair}`,
+            `left-count:${pair}`,
+            `right-count:${pair}`,
+          )) as Reply[];
+          assert.equal(left, right, `half an EXEC is visible at ${peer.name}`);
+          assert.equal(leftCount, rightCount, `half an EXEC is visible at ${peer.name}`);
+          changes.add(`${peer.name} ${left}`);
+          reads++;
+        }
+        client.close();
+      };
+      const readers = cluster.peers.flatMap((peer) => [read(peer), read(peer)]);
+      await Promise.all(cluster.peers.map(write)).finally(() => {
+        isOver = true;
+      });
+      await Promise.all(readers);
+      t.diagnostic(`${reads} reads saw ${changes.size} states`);
+      await cluster.identical();
+      const [first] = cluster.peers as [RealPeer];
+      const written = [...(await dump(first)).keys()].filter((key) => /^(left|right)/.test(key));
+      assert.equal(written.length, 4 * pairs);
+    },
+  },
+);
 
 /**
  * INCRs one key `wanted` times, and further while `isGoingOn`. Refused ones are sent again; `resendUnknown`: unanswered
@@ -131,102 +236,3 @@ class Incrementer {
 }
 
 const incrementsPerPeer = Math.ceil(10_000 * testScale);
-
-test("3 x 10,000 concurrent INCR with a clean restart in the middle: exactly 30,000", async (t) => {
-  await withCluster(t, {}, async (cluster) => {
-    await cluster.linked();
-    const incrementers = cluster.peers.map((peer) => new Incrementer(peer, "counter"));
-    // A peer that stops cleanly answers all it carried out, so what it left unanswered may be sent again.
-    const running = Promise.all(incrementers.map((each) => each.run(incrementsPerPeer, { resendUnknown: true })));
-    const [, second] = cluster.peers as [RealPeer, RealPeer];
-    while ((incrementers[1]?.acked ?? 0) < incrementsPerPeer / 3) await delay(1);
-    assert.deepEqual(await second.stop(), { code: 0, signal: null });
-    assert((incrementers[1]?.acked ?? 0) < incrementsPerPeer, "it stopped in the middle");
-    await second.start();
-    await running;
-    const all = await sameEverywhere(cluster);
-    assert.equal(all.get("counter"), String(3 * incrementsPerPeer));
-  });
-});
-
-test("3 x 10,000 concurrent INCR with kill -9: one number everywhere, no acknowledged one missing, none twice", async (t) => {
-  await withCluster(t, {}, async (cluster) => {
-    await cluster.linked();
-    const incrementers = cluster.peers.map((peer) => new Incrementer(peer, "counter"));
-    let isOver = false;
-    let kills = 0;
-    // A fast machine is done before the second kill, so counting goes on until each peer was killed.
-    const isGoingOn = () => kills < cluster.peers.length;
-    const running = Promise.all(
-      incrementers.map((each) => each.run(incrementsPerPeer, { resendUnknown: false, isGoingOn })),
-    ).finally(() => {
-      isOver = true;
-    });
-    for (; !isOver; kills++) {
-      await delay(40);
-      await cluster.peers[kills % cluster.peers.length]?.restart();
-    }
-    await running;
-    await cluster.ready();
-    const found = Number((await sameEverywhere(cluster)).get("counter"));
-    const acked = incrementers.reduce((sum, each) => sum + each.acked, 0);
-    const unknown = incrementers.reduce((sum, each) => sum + each.unknown, 0);
-    t.diagnostic(`${acked} acknowledged, ${unknown} unanswered, ${found} counted, ${kills} kills`);
-    assert(found >= acked && found <= acked + unknown, `${acked} <= ${found} <= ${acked + unknown}`);
-  });
-});
-
-test("what one EXEC writes becomes visible together at every peer", async (t) => {
-  await withCluster(t, {}, async (cluster) => {
-    await cluster.linked();
-    const pairs = 8;
-    const rounds = Math.ceil(150 * testScale);
-    let isOver = false;
-    const write = async (peer: RealPeer): Promise<void> => {
-      const client = await peer.connect();
-      for (let round = 0; round < rounds; round++) {
-        const value = `${peer.name}:${round}`;
-        const pair = round % pairs;
-        const outcomes = await client.pipeline([
-          ["MULTI"],
-          ["SET", `left:${pair}`, value],
-          ["SET", `right:${pair}`, value],
-          ["INCR", `left-count:${pair}`],
-          ["INCR", `right-count:${pair}`],
-          ["EXEC"],
-        ]);
-        for (const { state } of outcomes) assert.equal(state, "acked");
-      }
-      client.close();
-    };
-    let reads = 0;
-    const changes = new Set<string>();
-    const read = async (peer: RealPeer): Promise<void> => {
-      const client = await peer.connect();
-      while (!isOver) {
-        const pair = reads % pairs;
-        const [left, right, leftCount, rightCount] = (await client.call(
-          "MGET",
-          `left:${pair}`,
-          `right:${pair}`,
-          `left-count:${pair}`,
-          `right-count:${pair}`,
-        )) as Reply[];
-        assert.equal(left, right, `half an EXEC is visible at ${peer.name}`);
-        assert.equal(leftCount, rightCount, `half an EXEC is visible at ${peer.name}`);
-        changes.add(`${peer.name} ${left}`);
-        reads++;
-      }
-      client.close();
-    };
-    const readers = cluster.peers.flatMap((peer) => [read(peer), read(peer)]);
-    await Promise.all(cluster.peers.map(write)).finally(() => {
-      isOver = true;
-    });
-    await Promise.all(readers);
-    t.diagnostic(`${reads} reads saw ${changes.size} states`);
-    await cluster.identical();
-    const [first] = cluster.peers as [RealPeer];
-    assert.equal((await dump(first)).size, 4 * pairs);
-  });
-});

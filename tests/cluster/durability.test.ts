@@ -6,7 +6,14 @@ import { test } from "node:test";
 import { parseStatus, type StatusReport } from "../../protocol/status.ts";
 import { fill } from "../support/hammer.ts";
 import { until } from "../support/processes.ts";
-import { quickLinks, type RealPeer, sameEverywhere, testScale, withCluster } from "../support/real-cluster.ts";
+import {
+  quickLinks,
+  type RealPeer,
+  sameEverywhere,
+  shareCluster,
+  testScale,
+  withCluster,
+} from "../support/real-cluster.ts";
 import type { Outcome, RespClient } from "../support/resp-client.ts";
 
 const failedWith = (outcome: Outcome | undefined): string =>
@@ -137,86 +144,92 @@ test("--acks 1 with the only other peer hanging: the writer waits, the clients t
   });
 });
 
-test("WAIT counts the peers that hold a write on disk, and gives up in time", async (t) => {
-  await withCluster(t, {}, async (cluster) => {
-    const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
-    await cluster.linked();
-    const client = await a.connect();
-    await client.call("SET", "k", "1");
-    assert.equal(await client.call("WAIT", 2, 10_000), 2);
-    await c.kill();
-    await until("c's link is down", async () => (await a.status())?.links.some(({ state }) => state !== "up") === true);
-    await client.call("SET", "k", "2");
-    assert.equal(await client.call("WAIT", 1, 10_000), 1);
-    const startedMs = performance.now();
-    assert.equal(await client.call("WAIT", 2, 300), 1);
-    const tookMs = performance.now() - startedMs;
-    assert(tookMs >= 290 && tookMs < 3000, `WAIT 2 300 took ${tookMs} ms`);
-    // One that waits without end is answered when the peer is back.
-    const forever = client.send("WAIT", 2, 0);
-    const other = await a.connect();
-    assert.equal(await other.call("GET", "k"), "2", "others go on meanwhile");
-    await c.start();
-    assert.deepEqual(await forever, { state: "acked", reply: 2 });
-    other.close();
-    client.close();
-    assert.equal(await b.call("GET", "k"), "2");
-  });
-});
+shareCluster(
+  "three peers that stop and come back",
+  {},
+  {
+    "WAIT counts the peers that hold a write on disk, and gives up in time": async (cluster) => {
+      const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
+      await cluster.linked();
+      const client = await a.connect();
+      await client.call("SET", "k", "1");
+      assert.equal(await client.call("WAIT", 2, 10_000), 2);
+      await c.kill();
+      await until(
+        "c's link is down",
+        async () => (await a.status())?.links.some(({ state }) => state !== "up") === true,
+      );
+      await client.call("SET", "k", "2");
+      assert.equal(await client.call("WAIT", 1, 10_000), 1);
+      const startedMs = performance.now();
+      assert.equal(await client.call("WAIT", 2, 300), 1);
+      const tookMs = performance.now() - startedMs;
+      assert(tookMs >= 290 && tookMs < 3000, `WAIT 2 300 took ${tookMs} ms`);
+      // One that waits without end is answered when the peer is back.
+      const forever = client.send("WAIT", 2, 0);
+      const other = await a.connect();
+      assert.equal(await other.call("GET", "k"), "2", "others go on meanwhile");
+      await c.start();
+      assert.deepEqual(await forever, { state: "acked", reply: 2 });
+      other.close();
+      client.close();
+      assert.equal(await b.call("GET", "k"), "2");
+    },
 
-test("SIGTERM during load: exit code 0 within seconds, and every acknowledged write is there afterwards", async (t) => {
-  await withCluster(t, {}, async (cluster) => {
-    await cluster.linked();
-    const [a] = cluster.peers as [RealPeer];
-    await fill(a, 2000, "before");
-    const lists: string[][] = [];
-    const writing = Promise.all(
-      cluster.peers.flatMap((peer) =>
-        [0, 1, 2].map((client) => {
-          const acked: string[] = [];
-          lists.push(acked);
-          return writeUntilCut(peer, `${peer.name}${client}`, acked);
-        }),
-      ),
-    );
-    await until("every client's writes are acknowledged", () => lists.every((acked) => acked.length >= 40));
-    const startedMs = performance.now();
-    const ends = await Promise.all(cluster.peers.map((peer) => peer.stop()));
-    const tookMs = performance.now() - startedMs;
-    for (const end of ends) assert.deepEqual(end, { code: 0, signal: null });
-    assert(tookMs < 6000, `stopping took ${Math.round(tookMs)} ms`);
-    const acked = (await writing).flat();
-    t.diagnostic(`${acked.length} writes; stopped within ${Math.round(tookMs)} ms`);
-    await Promise.all(cluster.peers.map((peer) => peer.start()));
-    await cluster.ready();
-    const all = await sameEverywhere(cluster);
-    for (const key of acked) assert.equal(all.get(key), key);
-    assert.equal(all.get("before:1999"), "v".repeat(100));
-  });
-});
+    "SIGTERM during load: exit code 0 within seconds, and every acknowledged write is there afterwards": async (
+      cluster,
+      t,
+    ) => {
+      await cluster.linked();
+      const [a] = cluster.peers as [RealPeer];
+      await fill(a, 2000, "before");
+      const lists: string[][] = [];
+      const writing = Promise.all(
+        cluster.peers.flatMap((peer) =>
+          [0, 1, 2].map((client) => {
+            const acked: string[] = [];
+            lists.push(acked);
+            return writeUntilCut(peer, `${peer.name}${client}`, acked);
+          }),
+        ),
+      );
+      await until("every client's writes are acknowledged", () => lists.every((acked) => acked.length >= 40));
+      const startedMs = performance.now();
+      const ends = await Promise.all(cluster.peers.map((peer) => peer.stop()));
+      const tookMs = performance.now() - startedMs;
+      for (const end of ends) assert.deepEqual(end, { code: 0, signal: null });
+      assert(tookMs < 6000, `stopping took ${Math.round(tookMs)} ms`);
+      const acked = (await writing).flat();
+      t.diagnostic(`${acked.length} writes; stopped within ${Math.round(tookMs)} ms`);
+      await Promise.all(cluster.peers.map((peer) => peer.start()));
+      await cluster.ready();
+      const all = await sameEverywhere(cluster);
+      for (const key of acked) assert.equal(all.get(key), key);
+      assert.equal(all.get("before:1999"), "v".repeat(100));
+    },
 
-test("a clean stop hands the last writes to the others: they need not wait for its return", async (t) => {
-  await withCluster(t, {}, async (cluster) => {
-    await cluster.linked();
-    const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
-    const acked: string[] = [];
-    const writing = writeUntilCut(a, "k", acked);
-    await until("writes are acknowledged", () => acked.length >= 200);
-    await a.stop();
-    await writing;
-    const client = await b.connect();
-    await until(
-      "the last acknowledged write is at b",
-      async () => (await client.call("EXISTS", acked.at(-1) ?? "")) === 1,
-      5000,
-    );
-    client.close();
-    await cluster.identical([b, c]);
-    await a.start();
-    const all = await sameEverywhere(cluster);
-    for (const key of acked) assert.equal(all.get(key), key);
-  });
-});
+    "a clean stop hands the last writes to the others: they need not wait for its return": async (cluster) => {
+      await cluster.linked();
+      const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
+      const acked: string[] = [];
+      const writing = writeUntilCut(a, "k", acked);
+      await until("writes are acknowledged", () => acked.length >= 200);
+      await a.stop();
+      await writing;
+      const client = await b.connect();
+      await until(
+        "the last acknowledged write is at b",
+        async () => (await client.call("EXISTS", acked.at(-1) ?? "")) === 1,
+        5000,
+      );
+      client.close();
+      await cluster.identical([b, c]);
+      await a.start();
+      const all = await sameEverywhere(cluster);
+      for (const key of acked) assert.equal(all.get(key), key);
+    },
+  },
+);
 
 test("a peer's status never runs ahead of its log: what it reports, a kill -9 does not take away", async (t) => {
   await withCluster(t, { count: 2 }, async (cluster) => {

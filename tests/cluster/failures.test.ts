@@ -4,111 +4,120 @@ import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fill, unnoticed } from "../support/hammer.ts";
 import { until } from "../support/processes.ts";
-import { busyMaintenance, type RealPeer, sameEverywhere, testScale, withCluster } from "../support/real-cluster.ts";
+import {
+  busyMaintenance,
+  type RealPeer,
+  sameEverywhere,
+  shareCluster,
+  testScale,
+  withCluster,
+} from "../support/real-cluster.ts";
 
-test("kill -9 and restart of one, of two, of all peers", async (t) => {
-  await withCluster(t, {}, async (cluster) => {
-    const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
-    const report = await unnoticed(cluster, [a], async () => {
-      await b.kill();
-      await fill(c, 500, "b-away");
+shareCluster(
+  "three peers that are killed and lose their disks",
+  {},
+  {
+    "two of three lose their disks: the third gives them all back; alone and empty, a peer serves nobody": async (
+      cluster,
+    ) => {
+      const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
+      await fill(b, 1000, "k");
+      await cluster.identical();
+      await Promise.all(cluster.peers.map((peer) => peer.kill()));
+      a.wipe();
+      b.wipe();
+      await a.start();
       await b.start();
-      await Promise.all([b.kill(), c.kill()]);
-      await fill(a, 500, "both-away");
-      await Promise.all([b.start(), c.start()]);
-      await cluster.ready();
-      await fill(b, 100, "back");
-    });
-    t.diagnostic(report);
-    const before = await sameEverywhere(cluster);
-    await Promise.all(cluster.peers.map((peer) => peer.kill()));
-    await Promise.all(cluster.peers.map((peer) => peer.start()));
-    await cluster.ready();
-    assert.deepEqual(await sameEverywhere(cluster), before);
-    // One alone still serves all it has, and writes.
-    await Promise.all([a.kill(), b.kill()]);
-    assert.equal(await c.call("GET", "both-away:7"), "v".repeat(100));
-    assert.equal(await c.call("SET", "alone", "1"), "OK");
-    await Promise.all([a.start(), b.start()]);
-    assert.equal((await sameEverywhere(cluster)).get("alone"), "1");
-  });
-});
-
-test("a lost data directory comes back from the others, and no client is served before", async (t) => {
-  await withCluster(t, {}, async (cluster) => {
-    const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
-    await fill(a, 2000, "x");
-    await fill(c, 2000, "y");
-    await c.call("SET", "gone", "1");
-    await cluster.identical();
-    await a.call("DEL", "gone");
-    const incarnation = (await c.status())?.peer.incarnation;
-    const report = await unnoticed(cluster, [a], async () => {
-      await c.kill();
-      c.wipe();
-      // Nobody to catch up with: it must not serve its emptiness.
-      b.pause();
-      await a.call("SET", "meanwhile", "1");
-      // From a it may come back at once; every answer it gives is a refusal or the whole truth.
+      // Both are empty and c may hold data: nobody may conclude that the cluster is new.
+      await until(
+        "a and b are linked",
+        async () =>
+          (await a.status())?.links.some(
+            ({ peer, state }) => peer === "b" && state !== "down" && state !== "connecting",
+          ) === true,
+      );
+      const [read, write] = await (await a.connect()).pipeline([
+        ["GET", "k:1"],
+        ["SET", "k:1", "x"],
+      ]);
+      assert.match(read?.state === "failed" ? read.error : JSON.stringify(read), /^LOADING /);
+      assert.match(write?.state === "failed" ? write.error : JSON.stringify(write), /^LOADING /);
+      assert.equal((await a.status())?.ready, false);
       await c.start();
-      const client = await c.connect();
-      let refusals = 0;
-      await until("a whole answer", async () => {
-        const [read, write] = await client.pipeline([
-          ["GET", "x:1"],
-          ["SET", "w", String(refusals++)],
-        ]);
-        if (read?.state === "acked") {
-          assert.equal(read.reply, "v".repeat(100), "no empty answer");
-          return true;
-        }
-        assert.match(read?.state === "failed" ? read.error : "", /^LOADING /);
-        assert.match(write?.state === "failed" ? write.error : "", /^LOADING /);
-        return false;
-      });
-      client.close();
-      b.resume();
       await cluster.ready();
-    });
-    t.diagnostic(report);
-    const all = await sameEverywhere(cluster);
-    assert.equal(all.get("y:1999"), "v".repeat(100));
-    assert.equal(all.get("meanwhile"), "1");
-    assert(!all.has("gone"), "what was deleted stays deleted");
-    assert.notEqual((await c.status())?.peer.incarnation, incarnation);
-  });
-});
+      assert.equal((await sameEverywhere(cluster)).size, 1000);
+    },
 
-test("two of three lose their disks: the third gives them all back; alone and empty, a peer serves nobody", async (t) => {
-  await withCluster(t, {}, async (cluster) => {
-    const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
-    await fill(b, 1000, "k");
-    await cluster.identical();
-    await Promise.all(cluster.peers.map((peer) => peer.kill()));
-    a.wipe();
-    b.wipe();
-    await a.start();
-    await b.start();
-    // Both are empty and c may hold data: nobody may conclude that the cluster is new.
-    await until(
-      "a and b are linked",
-      async () =>
-        (await a.status())?.links.some(
-          ({ peer, state }) => peer === "b" && state !== "down" && state !== "connecting",
-        ) === true,
-    );
-    const [read, write] = await (await a.connect()).pipeline([
-      ["GET", "k:1"],
-      ["SET", "k:1", "x"],
-    ]);
-    assert.match(read?.state === "failed" ? read.error : JSON.stringify(read), /^LOADING /);
-    assert.match(write?.state === "failed" ? write.error : JSON.stringify(write), /^LOADING /);
-    assert.equal((await a.status())?.ready, false);
-    await c.start();
-    await cluster.ready();
-    assert.equal((await sameEverywhere(cluster)).size, 1000);
-  });
-});
+    "a lost data directory comes back from the others, and no client is served before": async (cluster, t) => {
+      const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
+      await fill(a, 2000, "x");
+      await fill(c, 2000, "y");
+      await c.call("SET", "gone", "1");
+      await cluster.identical();
+      await a.call("DEL", "gone");
+      const incarnation = (await c.status())?.peer.incarnation;
+      const report = await unnoticed(cluster, [a], async () => {
+        await c.kill();
+        c.wipe();
+        // Nobody to catch up with: it must not serve its emptiness.
+        b.pause();
+        await a.call("SET", "meanwhile", "1");
+        // From a it may come back at once; every answer it gives is a refusal or the whole truth.
+        await c.start();
+        const client = await c.connect();
+        let refusals = 0;
+        await until("a whole answer", async () => {
+          const [read, write] = await client.pipeline([
+            ["GET", "x:1"],
+            ["SET", "w", String(refusals++)],
+          ]);
+          if (read?.state === "acked") {
+            assert.equal(read.reply, "v".repeat(100), "no empty answer");
+            return true;
+          }
+          assert.match(read?.state === "failed" ? read.error : "", /^LOADING /);
+          assert.match(write?.state === "failed" ? write.error : "", /^LOADING /);
+          return false;
+        });
+        client.close();
+        b.resume();
+        await cluster.ready();
+      });
+      t.diagnostic(report);
+      const all = await sameEverywhere(cluster);
+      assert.equal(all.get("y:1999"), "v".repeat(100));
+      assert.equal(all.get("meanwhile"), "1");
+      assert(!all.has("gone"), "what was deleted stays deleted");
+      assert.notEqual((await c.status())?.peer.incarnation, incarnation);
+    },
+
+    "kill -9 and restart of one, of two, of all peers": async (cluster, t) => {
+      const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
+      const report = await unnoticed(cluster, [a], async () => {
+        await b.kill();
+        await fill(c, 500, "b-away");
+        await b.start();
+        await Promise.all([b.kill(), c.kill()]);
+        await fill(a, 500, "both-away");
+        await Promise.all([b.start(), c.start()]);
+        await cluster.ready();
+        await fill(b, 100, "back");
+      });
+      t.diagnostic(report);
+      const before = await sameEverywhere(cluster);
+      await Promise.all(cluster.peers.map((peer) => peer.kill()));
+      await Promise.all(cluster.peers.map((peer) => peer.start()));
+      await cluster.ready();
+      assert.deepEqual(await sameEverywhere(cluster), before);
+      // One alone still serves all it has, and writes.
+      await Promise.all([a.kill(), b.kill()]);
+      assert.equal(await c.call("GET", "both-away:7"), "v".repeat(100));
+      assert.equal(await c.call("SET", "alone", "1"), "OK");
+      await Promise.all([a.start(), b.start()]);
+      assert.equal((await sameEverywhere(cluster)).get("alone"), "1");
+    },
+  },
+);
 
 test("a cluster is born without --bootstrap once all peers have met, empty", async (t) => {
   await withCluster(t, { bootstrap: false }, async (cluster) => {

@@ -5,7 +5,7 @@ import { connect } from "node:net";
 import { test } from "node:test";
 import { fill, unnoticed } from "../support/hammer.ts";
 import { until } from "../support/processes.ts";
-import { type RealPeer, sameEverywhere, withCluster } from "../support/real-cluster.ts";
+import { type RealPeer, sameEverywhere, shareCluster, withCluster } from "../support/real-cluster.ts";
 import type { RespClient } from "../support/resp-client.ts";
 import { smallDisk } from "../support/small-disk.ts";
 
@@ -67,65 +67,67 @@ test("nine peers on one machine become identical", async (t) => {
   });
 });
 
-test("a value of 16 MiB replicates, and comes back after a kill -9; one byte more is refused", async (t) => {
-  await withCluster(t, {}, async (cluster) => {
-    const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
-    await cluster.linked();
-    const value = Buffer.alloc(16 * 1024 * 1024, "0123456789abcdef").toString("latin1");
-    const startedMs = performance.now();
-    const report = await unnoticed(cluster, [a, b, c], async () => {
-      assert.equal(await a.call("SET", "large", value), "OK");
-      for (const peer of [b, c])
-        await until("it is there", async () => (await peer.call("STRLEN", "large")) === value.length);
-    });
-    t.diagnostic(`${Math.round(performance.now() - startedMs)} ms; meanwhile ${report}`);
-    assert((await c.call("GET", "large")) === value);
-    const client = await a.connect();
-    const tooLong = await client.send("SET", "larger", `${value}x`);
-    assert.equal(tooLong.state, "failed");
-    client.close();
-    await assert.rejects(a.call("APPEND", "large", "x"), /exceeds maximum/);
-    await c.restart();
-    await cluster.ready();
-    assert((await c.call("GET", "large")) === value);
-    await cluster.identical();
-  });
-});
-
-test("clients that do not read, or say nothing, cost bounded memory and delay nobody", async (t) => {
-  await withCluster(t, {}, async (cluster) => {
-    const [a] = cluster.peers as [RealPeer];
-    await a.call("SET", "v", "v".repeat(1024 * 1024));
-    const rssBefore = (await a.status())?.memory.rssBytes ?? 0;
-    const slow: RespClient[] = [];
-    const silent = Array.from({ length: 200 }, () => connect(a.tcpPort, "127.0.0.1"));
-    for (const socket of silent) socket.on("error", () => undefined);
-    const report = await unnoticed(cluster, cluster.peers, async () => {
-      for (let count = 0; count < 5; count++) {
+shareCluster(
+  "clients and values at the bounds",
+  {},
+  {
+    "clients that do not read, or say nothing, cost bounded memory and delay nobody": async (cluster, t) => {
+      const [a] = cluster.peers as [RealPeer];
+      await a.call("SET", "v", "v".repeat(1024 * 1024));
+      const rssBefore = (await a.status())?.memory.rssBytes ?? 0;
+      const slow: RespClient[] = [];
+      const silent = Array.from({ length: 200 }, () => connect(a.tcpPort, "127.0.0.1"));
+      for (const socket of silent) socket.on("error", () => undefined);
+      const report = await unnoticed(cluster, cluster.peers, async () => {
+        for (let count = 0; count < 5; count++) {
+          const client = await a.connect();
+          client.pause();
+          slow.push(client);
+          // 200 MiB of replies asked for and never read.
+          for (let index = 0; index < 200; index++) client.send("GET", "v").catch(() => undefined);
+        }
+        // Half a command, for ever.
+        for (const socket of silent) socket.write("*3\r\n$3\r\nSET\r\n$1\r\n");
         const client = await a.connect();
-        client.pause();
-        slow.push(client);
-        // 200 MiB of replies asked for and never read.
-        for (let index = 0; index < 200; index++) client.send("GET", "v").catch(() => undefined);
-      }
-      // Half a command, for ever.
-      for (const socket of silent) socket.write("*3\r\n$3\r\nSET\r\n$1\r\n");
-      const client = await a.connect();
-      // Above a megabyte of replies a client is left alone until it reads.
-      await until("the slow clients' replies wait", async () => {
-        const held = String(await client.call("CLIENT", "LIST")).matchAll(/ omem=(\d+)/g);
-        return [...held].filter(([, bytes]) => Number(bytes) > 1024 * 1024).length === slow.length;
+        // Above a megabyte of replies a client is left alone until it reads.
+        await until("the slow clients' replies wait", async () => {
+          const held = String(await client.call("CLIENT", "LIST")).matchAll(/ omem=(\d+)/g);
+          return [...held].filter(([, bytes]) => Number(bytes) > 1024 * 1024).length === slow.length;
+        });
+        client.close();
+        await fill(a, 5000, "meanwhile");
       });
+      const rssBytes = (await a.status())?.memory.rssBytes ?? 0;
+      t.diagnostic(`${report}; ${((rssBytes - rssBefore) / 1024 ** 2).toFixed(0)} MiB more`);
+      assert(rssBytes - rssBefore < 400 * 1024 ** 2, "memory is bounded");
+      for (const client of slow) client.close();
+      for (const socket of silent) socket.destroy();
+    },
+
+    "a value of 16 MiB replicates, and comes back after a kill -9; one byte more is refused": async (cluster, t) => {
+      const [a, b, c] = cluster.peers as [RealPeer, RealPeer, RealPeer];
+      await cluster.linked();
+      const value = Buffer.alloc(16 * 1024 * 1024, "0123456789abcdef").toString("latin1");
+      const startedMs = performance.now();
+      const report = await unnoticed(cluster, [a, b, c], async () => {
+        assert.equal(await a.call("SET", "large", value), "OK");
+        for (const peer of [b, c])
+          await until("it is there", async () => (await peer.call("STRLEN", "large")) === value.length);
+      });
+      t.diagnostic(`${Math.round(performance.now() - startedMs)} ms; meanwhile ${report}`);
+      assert((await c.call("GET", "large")) === value);
+      const client = await a.connect();
+      const tooLong = await client.send("SET", "larger", `${value}x`);
+      assert.equal(tooLong.state, "failed");
       client.close();
-      await fill(a, 5000, "meanwhile");
-    });
-    const rssBytes = (await a.status())?.memory.rssBytes ?? 0;
-    t.diagnostic(`${report}; ${((rssBytes - rssBefore) / 1024 ** 2).toFixed(0)} MiB more`);
-    assert(rssBytes - rssBefore < 400 * 1024 ** 2, "memory is bounded");
-    for (const client of slow) client.close();
-    for (const socket of silent) socket.destroy();
-  });
-});
+      await assert.rejects(a.call("APPEND", "large", "x"), /exceeds maximum/);
+      await c.restart();
+      await cluster.ready();
+      assert((await c.call("GET", "large")) === value);
+      await cluster.identical();
+    },
+  },
+);
 
 test("a disk that fills up: writes are refused clearly before it is full, no acknowledged one is lost", async (t) => {
   await withCluster(t, { start: false }, async (cluster) => {

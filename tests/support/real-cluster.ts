@@ -11,7 +11,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs"
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TestContext } from "node:test";
+import { type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseStatus, type StatusReport } from "../../protocol/status.ts";
 import { httpGet } from "../../server/cli/http-get.ts";
@@ -430,6 +430,31 @@ export const withCluster = async (
   } finally {
     await cluster.end();
   }
+};
+
+/**
+ * Tests that leave a whole cluster to the next, in their order: one start of its peers serves all of them. Each is a test
+ * of its own; when one fails the logs are shown, as by `withCluster`.
+ */
+export const shareCluster = (
+  name: string,
+  options: RealClusterOptions,
+  tests: Readonly<Record<string, (cluster: RealCluster, t: TestContext) => Promise<void>>>,
+): void => {
+  void test(name, (t) =>
+    withCluster(t, options, async (cluster) => {
+      const failed: string[] = [];
+      for (const [title, body] of Object.entries(tests)) {
+        await t.test(title, async (inner) => {
+          failed.push(title);
+          await cluster.linked();
+          await body(cluster, inner);
+          failed.pop();
+        });
+      }
+      assert.deepEqual(failed, [], "all passed");
+    }),
+  );
 };
 
 /** pino's levels: 60 is fatal. Digest alarms are errors that only a bug makes. */
