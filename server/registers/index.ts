@@ -3,5 +3,6 @@ export { type Ballot, noBallot } from "./ballot.ts";
 export type { Answer, Outcome } from "./evaluate.ts";
 export { InvariantError } from "./invariant.ts";
 export type { Match, Operation, SetOperation } from "./operations.ts";
+export type { GivenOperation } from "./proposer.ts";
 export { Registers, type RegistersOptions, type RegistersReady } from "./registers.ts";
 export type { Holding } from "./traces.ts";

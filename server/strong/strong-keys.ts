@@ -6,13 +6,23 @@
  * ends. All its time is the monotonic clock.
  */
 import { performance } from "node:perf_hooks";
+import { operationsWaitingMax } from "../../protocol/limits.ts";
 import type { OriginId, PeerName } from "../../protocol/words.ts";
 import type { StrongKeyHost } from "../commands/session.ts";
 import type { LogTenant } from "../log-tenant.ts";
-import { type Holding, type Match, type Operation, type Outcome, Registers } from "../registers/index.ts";
+import {
+  type GivenOperation,
+  type Holding,
+  type Match,
+  type Operation,
+  type Outcome,
+  Registers,
+} from "../registers/index.ts";
 
 /** A deleted key knows its operation ids for so long, and is purged after. */
 const deadKeptMs = 60_000;
+/** An operation waits so long for a link that would make a majority: links come back in a moment after a short cut. */
+const linkWaitMsMax = 250;
 /** Peers that have not answered a TRACE by then are shown as silent. */
 const traceMs = 500;
 /** Leases that ended and keys to purge are looked for so often. */
@@ -39,6 +49,9 @@ export class StrongKeys implements LogTenant, StrongKeyHost {
   readonly #registers: Registers;
   readonly #waiting = new Map<number, (outcome: Outcome) => void>();
   readonly #linked = new Set<PeerName>();
+  /** Not begun for want of links. */
+  readonly #awaiting: GivenOperation[] = [];
+  #awaitTimer: NodeJS.Timeout | undefined;
   /** First characters of the prefixes: most keys are told by theirs. */
   readonly #firstCodes: ReadonlySet<number>;
   #lastId = 0;
@@ -113,6 +126,7 @@ export class StrongKeys implements LogTenant, StrongKeyHost {
 
   stop(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#awaitTimer);
     this.#started = false;
   }
 
@@ -122,14 +136,41 @@ export class StrongKeys implements LogTenant, StrongKeyHost {
   operate(key: string, operation: Operation, operationId?: string): Promise<Outcome> {
     this.counters.operations++;
     this.#options.begin();
-    const nowMs = this.#setTime();
+    const deadlineMs = performance.now() + this.#options.timeoutMs;
     return new Promise((resolve) => {
       const id = ++this.#lastId;
       this.#waiting.set(id, resolve);
       const bytes = key.length + operationBytes(operation);
-      const deadlineMs = nowMs + this.#options.timeoutMs;
-      this.#registers.operate({ id, key, operation, operationId, deadlineMs, bytes });
+      const given = { id, key, operation, operationId, deadlineMs, bytes };
+      if (this.reachable >= this.quorum) this.#begin(given);
+      else this.#await(given);
     });
+  }
+
+  #begin(given: GivenOperation): void {
+    this.#setTime();
+    this.#registers.operate(given);
+  }
+
+  /** Without links to a majority nothing is begun: what was not begun can be said not to have happened, and soon. */
+  #await(given: GivenOperation): void {
+    if (this.#awaiting.length >= operationsWaitingMax) return this.#answer(given.id, { kind: "busy" });
+    this.#awaiting.push(given);
+    this.#awaitTimer ??= setTimeout(
+      () => {
+        this.#awaitTimer = undefined;
+        this.#options.begin();
+        for (const { id } of this.#awaiting.splice(0)) this.#answer(id, { kind: "no-quorum" });
+      },
+      Math.min(linkWaitMsMax, this.#options.timeoutMs),
+    );
+  }
+
+  #beginAwaiting(): void {
+    if (this.#awaiting.length === 0 || this.reachable < this.quorum) return;
+    clearTimeout(this.#awaitTimer);
+    this.#awaitTimer = undefined;
+    for (const given of this.#awaiting.splice(0)) this.#begin(given);
   }
 
   /** Who holds which ballot of a key now, on disk. */
@@ -145,6 +186,7 @@ export class StrongKeys implements LogTenant, StrongKeyHost {
     this.#linked.add(peer);
     this.#options.begin();
     this.#registers.meet(peer);
+    this.#beginAwaiting();
   }
 
   linkDown(peer: PeerName): void {
