@@ -83,6 +83,7 @@ export interface StatusReport {
     readonly blocked: number;
     readonly watches: number;
   };
+  readonly strong: StatusStrong;
   /** All peers of the cluster as configured, this one among them: `host:port` of their HTTP ports. */
   readonly peers: readonly { readonly name: string; readonly address: string }[];
   readonly clock: { readonly skewState: "ok" | "warning" | "refusing" };
@@ -90,6 +91,39 @@ export interface StatusReport {
   readonly faultLinks: boolean;
   /** What an operator should look at, each a phrase. */
   readonly alarms: readonly string[];
+}
+
+/** Strong keys, as this peer has them and sees their majority. */
+export interface StatusStrong {
+  /** Keys that begin with one of these are strong; the same at all peers. */
+  readonly prefixes: readonly string[];
+  /**
+   * Whether this disk answers for registers. `new`: it waits to meet all others. `lost`: others hold registers and this
+   * disk none it may trust; an operator readmits it.
+   */
+  readonly standing: "admitted" | "new" | "lost" | "readmitting";
+  /** That have a value, at this peer: may lag behind. */
+  readonly keys: number;
+  /** Held, those deleted and not yet purged among them. */
+  readonly registers: number;
+  readonly bytes: number;
+  /** Keys with a time to live that this peer watches. */
+  readonly leases: number;
+  /** Operations of this peer's clients that are under way, and the rounds made for them. */
+  readonly waiting: number;
+  readonly pendingRounds: number;
+  /** Peers that make a majority; those linked to this one, itself among them; of these, those that answer. */
+  readonly quorum: number;
+  readonly reachable: number;
+  readonly answering: number;
+  /** null: none is under way. */
+  readonly readmission: {
+    /** Others that have left the epoch of the lost disk, and of these those that listed all their keys. */
+    readonly raised: number;
+    readonly listed: number;
+    /** Keys listed and not copied yet. */
+    readonly unread: number;
+  } | null;
 }
 
 /** What of a link is cut on purpose (FAULT LINK), as the peer that answers sees it. */
@@ -162,6 +196,14 @@ const shape: readonly (readonly [path: string, type: "string" | "number" | "bool
   ["latency.count", "number"],
   ["clients.tcp", "number"],
   ["clients.webSocket", "number"],
+  ["strong.prefixes", "array"],
+  ["strong.standing", "string"],
+  ["strong.keys", "number"],
+  ["strong.waiting", "number"],
+  ["strong.pendingRounds", "number"],
+  ["strong.quorum", "number"],
+  ["strong.reachable", "number"],
+  ["strong.answering", "number"],
   ["peers", "array"],
   ["clock.skewState", "string"],
   ["alarms", "array"],
@@ -220,7 +262,7 @@ export const parseStatus = (value: unknown): ParsedStatus => {
     const wrongPeer = misfit(peer, peerShape);
     if (wrongPeer !== undefined) return refuse(`a peer's ${wrongPeer}`);
   }
-  for (const words of [status.reasons, status.alarms, status.tombstones.heldBy])
+  for (const words of [status.reasons, status.alarms, status.tombstones.heldBy, status.strong.prefixes])
     if (words.some((word) => typeof word !== "string")) return refuse("a list of words holds something else");
   return { ok: true, status };
 };

@@ -12,6 +12,8 @@ import { linkFaultOf } from "./link-faults.ts";
 import type { LinkFaults, PeerLinks } from "./links/index.ts";
 import type { Logger } from "./logger.ts";
 import { judgeClock, type Replica, stampToMs } from "./replica/index.ts";
+import type { StrongKeys } from "./strong/strong-keys.ts";
+import { strongAlarms } from "./strong/strong-reports.ts";
 
 type ClockVerdict = ReturnType<typeof judgeClock>;
 
@@ -28,7 +30,7 @@ export interface Refusals {
 export interface AdmissionParts {
   readonly config: PeerConfig;
   readonly replica: Replica;
-  readonly strong: { readonly bytes: number };
+  readonly strong: Pick<StrongKeys, "bytes" | "standing" | "quorum" | "answering">;
   readonly faults: LinkFaults;
   readonly logger: Logger;
   readonly wallMs: () => number;
@@ -127,7 +129,7 @@ export class Admission {
   }
 
   alarms(): readonly string[] {
-    const { config, replica, faults } = this.#parts;
+    const { config, replica, strong, faults } = this.#parts;
     const alarms: string[] = [];
     if (this.#clock.state !== "ok") alarms.push(this.#clock.why);
     if (this.#isDiskLow) alarms.push("the disk is nearly full");
@@ -141,6 +143,7 @@ export class Admission {
     for (const link of replica.links()) {
       if (link.digestMismatches > 1) alarms.push(`digest differs from ${link.peer}'s at equal version vectors`);
     }
+    if (this.#isLoaded) alarms.push(...strongAlarms(strong, config.peers.length));
     return alarms;
   }
 }

@@ -2,11 +2,13 @@
 import { performance } from "node:perf_hooks";
 import type { PeerConfig } from "./config.ts";
 import type { Replica } from "./replica/index.ts";
+import type { StrongKeys } from "./strong/strong-keys.ts";
 
 export interface InfoParts {
   readonly config: PeerConfig;
   readonly version: string;
   readonly replica: Replica;
+  readonly strong: StrongKeys;
   readonly tcpPort: number;
   readonly startedAtMs: number;
   readonly clients: number;
@@ -37,8 +39,9 @@ const human = (bytes: number): string => {
 };
 
 export const infoSections = (parts: InfoParts): ReadonlyMap<string, ReadonlyMap<string, string | number>> => {
-  const { config, replica, version } = parts;
+  const { config, replica, strong, version } = parts;
   const { state } = replica;
+  const { status: registers, counters } = strong;
   const usage = process.memoryUsage();
   const uptimeSeconds = Math.floor((performance.now() - parts.startedAtMs) / 1000);
   const section = (fields: Record<string, string | number>): ReadonlyMap<string, string | number> =>
@@ -129,6 +132,25 @@ export const infoSections = (parts: InfoParts): ReadonlyMap<string, ReadonlyMap<
         chorus_tombstones: state.map.tombstoneCount,
         chorus_conflicts: state.journal.count,
         chorus_conflicts_dropped: state.journal.dropped,
+      }),
+    ],
+    [
+      "Strong",
+      section({
+        strong_prefixes: strong.prefixes.join(","),
+        strong_standing: strong.standing,
+        strong_keys: strong.keyCount,
+        strong_memory: strong.bytes,
+        strong_leases: registers.leases,
+        strong_waiting: strong.waitingCount,
+        strong_pending_rounds: registers.pendingRounds,
+        strong_quorum: strong.quorum,
+        strong_reachable: strong.reachable,
+        strong_answering: strong.answering,
+        strong_done: counters.done,
+        strong_noquorum: counters.noQuorum,
+        strong_unknown: counters.unknown,
+        strong_busy: counters.busy,
       }),
     ],
     [

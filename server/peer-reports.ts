@@ -26,12 +26,14 @@ import { InvariantError, type Replica } from "./replica/index.ts";
 import { hostPortToText } from "./settings.ts";
 import { statusReport } from "./status-report.ts";
 import type { Storage } from "./storage/storage.ts";
+import type { StrongKeys } from "./strong/strong-keys.ts";
 import type { TurnLoop } from "./turn-loop.ts";
 
 export interface PeerReportsParts {
   readonly config: PeerConfig;
   readonly version: string;
   readonly replica: Replica;
+  readonly strong: StrongKeys;
   readonly admission: Admission;
   readonly measures: PeerMeasures;
   readonly commandRate: RateMeter;
@@ -94,7 +96,7 @@ export class PeerReports {
   }
 
   status(): unknown {
-    const { config, version, replica, admission, measures, commandRate } = this.#parts;
+    const { config, version, replica, strong, admission, measures, commandRate } = this.#parts;
     const serving = this.#serving();
     // Who reads a status may act on it, such as stop counting on another copy: it tells only of what is in the log.
     serving?.loop.flush();
@@ -104,6 +106,7 @@ export class PeerReports {
       startedAtMs: this.#startedAtMs,
       tcpPort: serving?.ports.tcp.port ?? 0,
       httpPort: this.#parts.httpPort(),
+      strong,
       running:
         serving === undefined
           ? undefined
@@ -154,12 +157,13 @@ export class PeerReports {
   }
 
   #servingFigures(serving: ServingParts): NonNullable<PeerFigures["running"]> {
-    const { replica, admission, measures, pubSub, links, wallMs } = this.#parts;
+    const { replica, strong, admission, measures, pubSub, links, wallMs } = this.#parts;
     const { slowLog, fsyncTimes, checkpointTimes, checkpointBytes, catchUps, diskFreeBytes } = measures;
     const { storage, loop, maintenance, executor, host, feed, streams } = serving;
     const { tcp, sockets, backups } = serving.ports;
     return {
       replica,
+      strong,
       storage,
       maintenance,
       commands: executor.stats,
@@ -188,7 +192,7 @@ export class PeerReports {
 
   /** Asked for by commands, so the peer serves. */
   info(): ReturnType<typeof infoSections> {
-    const { config, version, replica, commandRate, pubSub } = this.#parts;
+    const { config, version, replica, strong, commandRate, pubSub } = this.#parts;
     const serving = this.#parts.serving();
     if (serving === undefined) throw new InvariantError("commands run only at a peer that serves");
     const { ports, storage, streams } = serving;
@@ -198,6 +202,7 @@ export class PeerReports {
       config,
       version,
       replica,
+      strong,
       tcpPort: ports.tcp.port,
       startedAtMs: this.#startedAtMs,
       clients: ports.connectionCount,

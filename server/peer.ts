@@ -38,6 +38,7 @@ import type { RunningPeer } from "./running-peer.ts";
 import { type FileStorage, openFileStorage } from "./storage/open.ts";
 import { StorageFailure } from "./storage/storage.ts";
 import { StrongKeys } from "./strong/strong-keys.ts";
+import { logStanding } from "./strong/strong-reports.ts";
 import { encodePrefixes, StoredStrongKeys } from "./strong/strong-store.ts";
 
 /** Facts, digests and clocks are told so often. Less: purging and relaying lag more; more: idle traffic. */
@@ -126,6 +127,7 @@ class Peer implements RunningPeer {
       begin: () => this.#core?.loop.begin(),
       append: (bytes) => replica.appendForeign(recordType.registers, bytes),
       send: (to, message) => this.#core?.streams.sendRegisters(to, message),
+      onStanding: (standing, before) => logStanding(logger, standing, before),
       onFailure,
     });
     this.#loopWatch = new LoopWatch({ measures, logger });
@@ -134,6 +136,7 @@ class Peer implements RunningPeer {
       config,
       version,
       replica,
+      strong,
       admission,
       measures,
       commandRate: this.#commandRate,

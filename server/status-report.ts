@@ -6,6 +6,8 @@ import type { PeerConfig } from "./config.ts";
 import type { Maintenance } from "./maintenance.ts";
 import type { Replica } from "./replica/index.ts";
 import type { Storage } from "./storage/storage.ts";
+import type { StrongKeys } from "./strong/strong-keys.ts";
+import { strongStatus } from "./strong/strong-reports.ts";
 
 export interface StatusParts {
   readonly config: PeerConfig;
@@ -13,6 +15,7 @@ export interface StatusParts {
   readonly startedAtMs: number;
   readonly tcpPort: number;
   readonly httpPort: number;
+  readonly strong: StrongKeys;
   /** Undefined while the data is read. */
   readonly running:
     | {
@@ -104,6 +107,7 @@ export const statusReport = (parts: StatusParts): StatusReport => {
     opsPerSecond: parts.opsPerSecond,
     latency: parts.latency,
     clients: parts.clients,
+    strong: strongStatus(parts.strong),
     peers: parts.peers,
     clock: { skewState: parts.skewState },
     faultLinks: config.faultLinks,

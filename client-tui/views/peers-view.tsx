@@ -2,7 +2,7 @@
 import { Box } from "ink";
 import type { ReactNode } from "react";
 import { opsBehindOf } from "../../protocol/agreement.ts";
-import type { StatusLink, StatusReport } from "../../protocol/status.ts";
+import type { StatusLink, StatusReport, StatusStrong } from "../../protocol/status.ts";
 import { isLinkUp, isUp, reportsOf } from "../model/convergence.ts";
 import type { Model, PeerEntry } from "../model/model.ts";
 import { linkTo, nameOf, selectedPeer, selectedTarget } from "../model/peers-pane.ts";
@@ -248,7 +248,7 @@ const linkDetail = (from: PeerEntry, to: PeerEntry | undefined, width: number): 
 /** What the table has no room for on 80 columns. */
 const peerFacts = ({ report, name }: PeerEntry): Row[] => {
   if (report === undefined) return [];
-  const { peer, memory, clients, latency } = report;
+  const { peer, memory, clients, latency, strong } = report;
   const facts = [
     ["version ", visibleText(peer.version)],
     ["up ", durationText(peer.uptimeSeconds * 1000)],
@@ -261,8 +261,22 @@ const peerFacts = ({ report, name }: PeerEntry): Row[] => {
       span(`${visibleText(name)}  `, "title"),
       ...facts.flatMap(([label, value]) => [span(label, "quiet"), span(`${value}  `)]),
     ],
+    strongFacts(strong),
   ];
 };
+
+const strongFacts = ({ standing, keys, answering, quorum, pendingRounds, waiting }: StatusStrong): Row => [
+  span("strong keys  ", "title"),
+  span(`${fullCount(keys)}  `),
+  span(`${standing}  `, standing === "admitted" ? "plain" : "warn"),
+  answering < quorum
+    ? span(`no majority: ${answering} answer, ${quorum} needed  `, "bad")
+    : span(`${answering} answer, ${quorum} needed  `),
+  span("rounds ", "quiet"),
+  span(`${fullCount(pendingRounds)}  `),
+  span("waiting ", "quiet"),
+  span(fullCount(waiting)),
+];
 
 /** What an operator should look at, of the selected peer. */
 const peerNotes = ({ report, silent, name }: PeerEntry, width: number): Row[] => {

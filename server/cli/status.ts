@@ -53,6 +53,8 @@ export const statusToText = (probes: readonly Probe[], verdict: Verdict): string
     "status" in entry ? entry.status.links.map((link) => linkRow(entry.status, link)) : [],
   );
   if (links.length > 0) parts.push(tableToText(linkHeading, links));
+  const strong = probes.flatMap((entry) => ("status" in entry ? [strongRow(entry.status)] : []));
+  if (strong.length > 0) parts.push(tableToText(strongHeading, strong));
   const notes = probes.flatMap((entry) => ("status" in entry ? notesOf(entry.status) : []));
   if (notes.length > 0) parts.push(notes.map(visible).join("\n"));
   parts.push(visible(verdict.text));
@@ -106,11 +108,28 @@ const linkRow = ({ peer }: StatusReport, link: StatusLink): Cell[] => {
   ];
 };
 
+const strongHeading = ["strong keys", "standing", "keys", "answering", "waiting", "rounds", "prefixes"];
+
+const strongRow = ({ peer, strong }: StatusReport): Cell[] => [
+  peer.name,
+  strong.standing,
+  { right: countToText(strong.keys) },
+  `${strong.answering}, ${strong.answering < strong.quorum ? "no majority" : `${strong.quorum} needed`}`,
+  { right: countToText(strong.waiting) },
+  { right: countToText(strong.pendingRounds) },
+  strong.prefixes.join(" "),
+];
+
 /** What needs a sentence rather than a column. */
 const notesOf = (status: StatusReport): string[] => {
   const { name } = status.peer;
   const notes = [...status.reasons, ...status.alarms].map((reason) => `${name}: ${reason}`);
   if (status.clock.skewState !== "ok") notes.push(`${name}: clock skew, ${status.clock.skewState}`);
+  const { readmission } = status.strong;
+  if (readmission !== null && readmission !== undefined)
+    notes.push(
+      `${name}: strong keys are readmitted: ${readmission.raised} peers have begun the new epoch, ${readmission.listed} listed their keys, ${countToText(readmission.unread)} keys are to be copied`,
+    );
   const { count, bytes, heldBy } = status.tombstones;
   if (count > 0 && heldBy.length > 0)
     notes.push(

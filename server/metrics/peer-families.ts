@@ -11,6 +11,7 @@ import type { ClientSocketCounters } from "../ports/client-socket-owner.ts";
 import type { TcpCounters } from "../ports/connection.ts";
 import { type Replica, stampToMs } from "../replica/index.ts";
 import type { Storage } from "../storage/storage.ts";
+import type { StrongKeys } from "../strong/strong-keys.ts";
 import type { DurationHistogram } from "./duration-histogram.ts";
 import { type Family, histogramSamples, type Sample, samplesBy, stateSamples } from "./family.ts";
 import { type HttpCounts, httpFamilies } from "./http-families.ts";
@@ -38,6 +39,7 @@ export interface PeerFigures {
 
 export interface RunningFigures {
   readonly replica: Replica;
+  readonly strong: StrongKeys;
   readonly storage: Storage;
   readonly maintenance: Maintenance;
   readonly commands: CommandFigures;
@@ -67,6 +69,7 @@ export interface RunningFigures {
 const linkStates = ["up", "connecting", "catching-up", "transfer", "refused", "down"];
 const verdicts: readonly LinkVerdict[] = ["identical", "different", "syncing", "not-compared", "no-link"];
 const skewStates = ["ok", "warning", "refusing"];
+const standings = ["admitted", "new", "lost", "readmitting"];
 
 // ---- How families are read ------------------------------------------------------------------------------------------
 
@@ -396,6 +399,89 @@ export const peerFamilies: readonly Family<PeerFigures>[] = [
     type: "gauge",
     help: 'Conflicts in the journal now. Those it let go: chorus_limit_hits_total{limit="conflict_journal"}.',
     read: running(({ replica }) => replica.state.journal.count),
+  },
+
+  // Strong keys.
+  {
+    name: "chorus_strong_standing",
+    type: "gauge",
+    help: `1 for what this disk is to strong keys: ${standings.join(", ")}. Only admitted ones answer.`,
+    labels: ["state"],
+    read: running(({ strong }) => stateSamples(standings, strong.standing)),
+  },
+  {
+    name: "chorus_strong_answering",
+    type: "gauge",
+    help: "Peers this one reaches whose registers answer, itself among them.",
+    read: running(({ strong }) => strong.answering),
+  },
+  {
+    name: "chorus_strong_quorum",
+    type: "gauge",
+    help: "Peers that make a majority. While fewer answer, strong keys say NOQUORUM.",
+    read: running(({ strong }) => strong.quorum),
+  },
+  {
+    name: "chorus_strong_operations_total",
+    type: "counter",
+    help: "Operations on strong keys by outcome: done (also those that changed nothing), noquorum, unknown, busy.",
+    labels: ["outcome"],
+    read: running(({ strong: { counters } }) =>
+      samplesBy("outcome", [
+        ["done", counters.done],
+        ["noquorum", counters.noQuorum],
+        ["unknown", counters.unknown],
+        ["busy", counters.busy],
+      ]),
+    ),
+  },
+  {
+    name: "chorus_strong_operation_duration_seconds",
+    type: "histogram",
+    help: "From an operation's arrival at this peer to its outcome, whatever that was.",
+    read: running(({ strong }) => histogramSamples(strong.operationTimes)),
+  },
+  {
+    name: "chorus_strong_waiting",
+    type: "gauge",
+    help: "Operations that wait for an outcome now.",
+    read: running(({ strong }) => strong.waitingCount),
+  },
+  {
+    name: "chorus_strong_pending_rounds",
+    type: "gauge",
+    help: "Rounds under way for them, one per key.",
+    read: running(({ strong }) => strong.status.pendingRounds),
+  },
+  {
+    name: "chorus_strong_messages_total",
+    type: "counter",
+    help: "Link messages about registers; each carries what a turn had to say.",
+    labels: ["direction"],
+    read: running(({ strong: { counters } }) =>
+      samplesBy("direction", [
+        ["in", counters.messagesIn],
+        ["out", counters.messagesOut],
+      ]),
+    ),
+  },
+  {
+    name: "chorus_strong_keys",
+    type: "gauge",
+    help: "Strong keys that have a value, as this peer holds them.",
+    read: running(({ strong }) => strong.keyCount),
+  },
+  {
+    name: "chorus_strong_registers",
+    type: "gauge",
+    help: "Registers held: strong keys, and those deleted and not purged yet, which waits for all peers.",
+    read: running(({ strong }) => strong.status.registers),
+  },
+  {
+    name: "chorus_strong_memory_bytes",
+    type: "gauge",
+    help: "Memory they take; counted against --max-memory too.",
+    read: running(({ strong }) => strong.bytes),
   },
 
   // Links to the other peers.

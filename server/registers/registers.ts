@@ -159,6 +159,8 @@ export class Registers {
     // No lease is known for longer than this run.
     for (const [key, { value }] of this.acceptor.entries())
       if (value !== "") this.#onHeld(key, peekRegisterValue(value));
+    // Alone there is nobody to meet.
+    this.#admitIfAllBlank();
   }
 
   get #running(): Proposer {
@@ -407,6 +409,11 @@ export class Registers {
       pendingRounds: this.#proposer?.pendingRounds ?? 0,
       readmission: this.#readmission?.finished === false ? this.#readmission.progress : undefined,
     };
+  }
+
+  /** Others that said last that their acceptors answer; whether they are linked now is the shell's to know. */
+  get admittedOthers(): ReadonlySet<PeerName> {
+    return this.#admitted;
   }
 
   get counts(): Readonly<Record<string, number>> {

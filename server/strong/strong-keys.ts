@@ -10,6 +10,7 @@ import { operationsWaitingMax } from "../../protocol/limits.ts";
 import type { OriginId, PeerName } from "../../protocol/words.ts";
 import type { StrongKeyHost } from "../commands/session.ts";
 import type { LogTenant } from "../log-tenant.ts";
+import { DurationHistogram } from "../metrics/duration-histogram.ts";
 import {
   type GivenOperation,
   type Holding,
@@ -41,13 +42,20 @@ export interface StrongKeysOptions {
   readonly append: (bytes: Uint8Array) => void;
   /** Dropped when that peer is not linked. */
   readonly send: (to: PeerName, message: Uint8Array) => void;
+  /** Whether this disk's acceptor answers, at first and whenever it changes. */
+  readonly onStanding: (standing: Registers["standing"], before: Registers["standing"] | undefined) => void;
   readonly onFailure: (error: unknown) => void;
+}
+
+interface Waiting {
+  readonly begunAtMs: number;
+  readonly answer: (outcome: Outcome) => void;
 }
 
 export class StrongKeys implements LogTenant, StrongKeyHost {
   readonly #options: StrongKeysOptions;
   readonly #registers: Registers;
-  readonly #waiting = new Map<number, (outcome: Outcome) => void>();
+  readonly #waiting = new Map<number, Waiting>();
   readonly #linked = new Set<PeerName>();
   /** Not begun for want of links. */
   readonly #awaiting: GivenOperation[] = [];
@@ -63,7 +71,11 @@ export class StrongKeys implements LogTenant, StrongKeyHost {
   #timerAtMs = Number.POSITIVE_INFINITY;
   #started = false;
   /** Plain numbers for metrics. */
-  readonly counters = { operations: 0, done: 0, noQuorum: 0, unknown: 0, busy: 0, messagesIn: 0, messagesOut: 0 };
+  readonly counters = { done: 0, noQuorum: 0, unknown: 0, busy: 0, messagesIn: 0, messagesOut: 0 };
+  /** From an operation's arrival to its outcome, whatever that is. */
+  readonly operationTimes = new DurationHistogram();
+  /** As it was told last. */
+  #standing: Registers["standing"] | undefined;
 
   constructor(options: StrongKeysOptions) {
     this.#options = options;
@@ -134,12 +146,12 @@ export class StrongKeys implements LogTenant, StrongKeyHost {
 
   /** `operationId`: the client's own name for it; a retry with the same name happens once. */
   operate(key: string, operation: Operation, operationId?: string): Promise<Outcome> {
-    this.counters.operations++;
     this.#options.begin();
-    const deadlineMs = performance.now() + this.#options.timeoutMs;
+    const begunAtMs = performance.now();
+    const deadlineMs = begunAtMs + this.#options.timeoutMs;
     return new Promise((resolve) => {
       const id = ++this.#lastId;
-      this.#waiting.set(id, resolve);
+      this.#waiting.set(id, { begunAtMs, answer: resolve });
       const bytes = key.length + operationBytes(operation);
       const given = { id, key, operation, operationId, deadlineMs, bytes };
       if (this.reachable >= this.quorum) this.#begin(given);
@@ -229,19 +241,29 @@ export class StrongKeys implements LogTenant, StrongKeyHost {
       this.#results = [];
       for (const { id, outcome } of results) this.#answer(id, outcome);
     }
+    this.#tellStanding();
     this.#arm();
   }
 
+  #tellStanding(): void {
+    const { standing } = this.#registers;
+    const before = this.#standing;
+    if (standing === before) return;
+    this.#standing = standing;
+    this.#options.onStanding(standing, before);
+  }
+
   #answer(id: number, outcome: Outcome): void {
-    const answer = this.#waiting.get(id);
-    if (answer === undefined) return;
+    const waiting = this.#waiting.get(id);
+    if (waiting === undefined) return;
     this.#waiting.delete(id);
+    this.operationTimes.note((performance.now() - waiting.begunAtMs) * 1000);
     const { counters } = this;
     if (outcome.kind === "done") counters.done++;
     else if (outcome.kind === "no-quorum") counters.noQuorum++;
     else if (outcome.kind === "unknown") counters.unknown++;
     else counters.busy++;
-    answer(outcome);
+    waiting.answer(outcome);
   }
 
   /** Records up to this number are on disk. In a turn. */
@@ -299,6 +321,9 @@ export class StrongKeys implements LogTenant, StrongKeyHost {
     if (this.reachable < this.quorum) {
       return `NOQUORUM this peer reaches ${this.reachable - 1} others and strong keys need ${majority}; it did not happen`;
     }
+    if (this.answering < this.quorum) {
+      return `NOQUORUM this peer reaches ${this.answering} whose registers answer and strong keys need ${majority}; it did not happen`;
+    }
     return `NOQUORUM no answer of ${majority} within ${timeoutMs} ms; it did not happen`;
   }
 
@@ -321,6 +346,19 @@ export class StrongKeys implements LogTenant, StrongKeyHost {
   /** This peer and those linked to it. */
   get reachable(): number {
     return 1 + this.#linked.size;
+  }
+
+  /** Of these, those whose registers answer: neither lost nor yet to be let in. */
+  get answering(): number {
+    const { admittedOthers, standing } = this.#registers;
+    let count = standing === "admitted" ? 1 : 0;
+    for (const peer of this.#linked) if (admittedOthers.has(peer)) count++;
+    return count;
+  }
+
+  /** Operations of clients that have no outcome yet. */
+  get waitingCount(): number {
+    return this.#waiting.size;
   }
 
   get quorum(): number {

@@ -5,6 +5,7 @@ import { parseStatus, type StatusReport } from "../../protocol/status.ts";
 import { inspectToText } from "../../server/cli/inspect-text.ts";
 import { type Probe, verdictOf } from "../../server/cli/verdict.ts";
 import { runScript } from "../support/processes.ts";
+import { strongStatusOf } from "../support/strong-status.ts";
 
 const report = (name: string, changes: Partial<StatusReport> = {}): StatusReport => ({
   format: 1,
@@ -34,6 +35,7 @@ const report = (name: string, changes: Partial<StatusReport> = {}): StatusReport
   opsPerSecond: 0,
   latency: { p50Ms: 0.2, p99Ms: null, maxMs: 4, count: 3 },
   clients: { tcp: 1, webSocket: 2, blocked: 0, watches: 3 },
+  strong: strongStatusOf(),
   peers: [{ name: "a", address: "127.0.0.1:6001" }],
   clock: { skewState: "ok" },
   faultLinks: false,
@@ -163,13 +165,29 @@ describe("chorus status", () => {
     };
     const a = await serve(t, () => JSON.stringify(report("a", { links: [link] })));
     const b = await serve(t, () =>
-      JSON.stringify(report("b", { tombstones: { count: 7, bytes: 700, heldBy: ["c"] } })),
+      JSON.stringify(
+        report("b", {
+          tombstones: { count: 7, bytes: 700, heldBy: ["c"] },
+          strong: strongStatusOf({
+            standing: "readmitting",
+            keys: 1234,
+            answering: 1,
+            readmission: { raised: 2, listed: 1, unread: 40 },
+          }),
+        }),
+      ),
     );
     const { code, stdout, stderr } = await runScript(t, "server/main.ts", ["status", "--peers", `a=${a},${b}`]);
     assert.equal(code, 0, stderr);
     assert.match(stdout, /^peer +http +state +up +keys/m);
     assert.match(stdout, /^a +127\.0\.0\.1:\d+ +ready +1 min +1,234 +00ff/m);
     assert.match(stdout, /^a -> b +up +0 ops +0\.4 ms +-3 ms +0 B$/m);
+    assert.match(stdout, /^a +admitted +0 +3, 2 needed +0 +0 +strong:$/m);
+    assert.match(stdout, /^b +readmitting +1,234 +1, no majority +0 +0 +strong:$/m);
+    assert.match(
+      stdout,
+      /^b: strong keys are readmitted: 2 peers have .* 1 listed their keys, 40 keys are to be copied$/m,
+    );
     assert.match(stdout, /^b: 7 tombstones \(700 B\) are held back by c$/m);
     assert.match(stdout, /^identical: 2 peers, 1234 keys, digest 00ff\n$/m);
   });

@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import type { TestContext } from "node:test";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { ClientRequest } from "../../protocol/client-messages.ts";
+import { strongStatusOf } from "../support/strong-status.ts";
 
 type Command = Extract<ClientRequest, { readonly type: "command" }>;
 
@@ -42,6 +43,7 @@ const pendingStatus = (name: string, ready: boolean, versionVector: Readonly<Rec
   opsPerSecond: 0,
   latency: { p50Ms: null, p99Ms: null, maxMs: null, count: 0 },
   clients: { tcp: 0, webSocket: 0, blocked: 0, watches: 0 },
+  strong: strongStatusOf(),
   peers: [],
   clock: { skewState: "ok" },
   faultLinks: false,

@@ -6,6 +6,7 @@ import { update } from "../../client-tui/model/update.ts";
 import type { WireReply } from "../../protocol/client-messages.ts";
 import type { StatusLink, StatusReport } from "../../protocol/status.ts";
 import { latin1ToWire } from "../../protocol/wire-text.ts";
+import { strongStatusOf } from "../support/strong-status.ts";
 
 export const startMs = Date.UTC(2026, 0, 2, 3, 4, 5);
 
@@ -135,6 +136,7 @@ export const reportOf = (name: string, change: Partial<StatusReport> = {}): Stat
   opsPerSecond: 1200,
   latency: { p50Ms: 0.2, p99Ms: 0.8, maxMs: 3, count: 12_000 },
   clients: { tcp: 1, webSocket: 1, blocked: 0, watches: 1 },
+  strong: strongStatusOf(),
   peers: ["a", "b", "c"].map((peer) => ({ name: peer, address: addressOf(peer) })),
   clock: { skewState: "ok" },
   faultLinks: false,
