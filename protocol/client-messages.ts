@@ -14,7 +14,13 @@
  * subscription may not be used again. Positions are explained in position.ts, bytes in JSON in wire-text.ts.
  */
 import { z } from "zod";
-import { argumentsMax, clientNameBytesMax, positionBytesMax } from "./limits.ts";
+import {
+  argumentsMax,
+  clientNameBytesMax,
+  positionBytesMax,
+  strongPrefixBytesMax,
+  strongPrefixesMax,
+} from "./limits.ts";
 import { type WireText, wireText } from "./wire-text.ts";
 
 /** Of every message on `/client`. Another: UNKNOWN_VERSION. */
@@ -44,6 +50,10 @@ export type ClientErrorCode =
   | "NO_HELLO"
   | "STALE"
   | "TOO_MANY";
+
+/** Of a command's error: all say that nothing was done, but two of strong keys. NOTKEPT: it was, and is not done again. */
+export const outcomeOf = (code: string): Outcome =>
+  code === "UNKNOWN" || code === "NOTKEPT" ? "unknown" : "not-applied";
 
 const id = z.int().min(1);
 const position = z.string().max(positionBytesMax);
@@ -190,6 +200,8 @@ export const peerMessage = z.discriminatedUnion("type", [
     version: z.string(),
     /** All peers of the cluster, this one among them: where else a client may go. `host:port` of their HTTP ports. */
     peers: z.array(z.strictObject({ name: z.string(), address: z.string() })),
+    /** Keys that begin with one of these are strong. Left out: there are none. */
+    strongPrefixes: z.array(z.string().max(strongPrefixBytesMax)).max(strongPrefixesMax).optional(),
   }),
   z.strictObject({ type: z.literal("reply"), id, reply: wireReply, position: position.optional() }),
   z.strictObject({

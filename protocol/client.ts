@@ -13,17 +13,20 @@
 
 import { ChorusError, refused } from "./client/errors.ts";
 import { type Conflict, ConflictFeed, StatusFeed } from "./client/live.ts";
+import { acquireLock, type Fence, type Lock, type LockOptions } from "./client/lock.ts";
 import { clientUrl } from "./client/peer-list.ts";
 import { commandKind } from "./client/repeatable.ts";
 import { bytesOf, conflictOf, expiryWords, globEscaped, integerOf, isList, numberOf } from "./client/replies.ts";
 import { type ClientState, type Result, replyOf, Session } from "./client/session.ts";
+import { type CommandWords, isStrongKey, namesStrongKey, OperationIds, withOperationId } from "./client/strong.ts";
 import { type As, type Bytes, type Given, type Reply, strange, toReply, toWire } from "./client/values.ts";
 import { type Change, type Left, type Reset, Watch, type WatchItem } from "./client/watch.ts";
 import type { WireReply } from "./client-messages.ts";
 import type { StatusReport } from "./status.ts";
 
-export { ChorusError, type ClientCode } from "./client/errors.ts";
+export { ChorusError, type ClientCode, type StrongCode } from "./client/errors.ts";
 export type { Conflict, ConflictSide } from "./client/live.ts";
+export type { Fence, Lock, LockOptions } from "./client/lock.ts";
 export type { ClientState } from "./client/session.ts";
 export type { As, Bytes, Given, Reply } from "./client/values.ts";
 export type { Change, Left, Reset, WatchItem } from "./client/watch.ts";
@@ -70,7 +73,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /**
    * Whether the call may be sent again when nobody knows whether it happened. Default: yes for reads and for writes that
-   * say what shall be (SET, DEL, EXPIRE, MSET), no for those that change what is there (INCR) or have a condition.
+   * say what shall be (SET, DEL, EXPIRE, MSET), no for those that change what is there (INCR) or have a condition. Of
+   * strong keys everything may: it happens once.
    */
   readonly retry?: boolean;
 }
@@ -80,7 +84,7 @@ export interface ReadOptions<A extends As> extends CallOptions {
   readonly as?: A;
 }
 
-/** At most one of `ex`, `px`, `exAt`, `pxAt`, `keepTtl`; at most one of `nx`, `xx`, `ifVersion`. */
+/** At most one of `ex`, `px`, `exAt`, `pxAt`, `keepTtl`; at most one of `nx`, `xx`, `ifVersion`, `ifEquals`. */
 export interface SetOptions extends CallOptions {
   /** Expires in so many seconds. */
   readonly ex?: number;
@@ -98,6 +102,10 @@ export interface SetOptions extends CallOptions {
   readonly xx?: boolean;
   /** Only if the key still has this version, as far as this peer sees; see `versioned`. */
   readonly ifVersion?: string;
+  /** Only if the key holds this. Of strong keys alone, as `fence`. Of these all conditions hold for the whole cluster. */
+  readonly ifEquals?: Bytes;
+  /** Rejects with FENCED when this key was written under a higher token of that lock before. See `lock`. */
+  readonly fence?: Fence;
 }
 
 /** What a key shows at one moment. */
@@ -192,6 +200,7 @@ export const connect = async (peers: string | readonly string[], options: Connec
     failFast: options.failFast ?? false,
     discover: options.discover ?? true,
     onState: options.onState,
+    forStrongKeys: false,
   });
   const onAbort = (): void => void session.close();
   signal?.addEventListener("abort", onAbort, { once: true });
@@ -211,6 +220,7 @@ export const connect = async (peers: string | readonly string[], options: Connec
 export class Client {
   readonly #session: Session;
   readonly #defaults: { readonly timeoutMs: number; readonly retry: boolean };
+  readonly #ids = new OperationIds();
 
   /** @internal */
   constructor(session: Session, defaults: { readonly timeoutMs: number; readonly retry: boolean }) {
@@ -263,7 +273,7 @@ export class Client {
   }
 
   /**
-   * Writes the whole value. True, or false when `nx`, `xx` or `ifVersion` did not hold.
+   * Writes the whole value. True, or false when `nx`, `xx`, `ifVersion` or `ifEquals` did not hold.
    *
    * With `get: true` it resolves with the value before it instead, null when there was none.
    *
@@ -283,20 +293,22 @@ export class Client {
     value: Bytes,
     options: SetOptions & ReadOptions<A> & { readonly get?: boolean } = {},
   ): Promise<boolean | Given<A> | null> {
-    const { nx, xx, ifVersion, keepTtl, get }: SetOptions & { readonly get?: boolean } = options;
-    if (nx === true && xx === true) throw refused("BAD_ARGUMENT", "nx and xx exclude each other");
+    const { nx, xx, ifVersion, ifEquals, keepTtl, get, fence }: SetOptions & { readonly get?: boolean } = options;
+    const conditions = [nx === true, xx === true, ifVersion !== undefined, ifEquals !== undefined];
+    if (conditions.filter((isGiven) => isGiven).length > 1) {
+      throw refused("BAD_ARGUMENT", "nx, xx, ifVersion and ifEquals exclude each other");
+    }
     const expiry = expiryWords(options);
     if (expiry.length > 0 && keepTtl === true)
       throw refused("BAD_ARGUMENT", "keepTtl and an expiry exclude each other");
-    if (ifVersion !== undefined && (nx === true || xx === true)) {
-      throw refused("BAD_ARGUMENT", "ifVersion, nx and xx exclude each other");
-    }
-    const words = ["SET", key, value, ...expiry];
+    const words: (Bytes | number)[] = ["SET", key, value, ...expiry];
     if (keepTtl === true) words.push("KEEPTTL");
     if (ifVersion !== undefined) words.push("IFVERSION", ifVersion);
+    if (ifEquals !== undefined) words.push("IFEQ", ifEquals);
     if (nx === true) words.push("NX");
     if (xx === true) words.push("XX");
     if (get === true) words.push("GET");
+    if (fence !== undefined) words.push("FENCE", fence.lock, fence.token);
     const reply = await this.#ask(words, options);
     return get === true ? bytesOf("SET", reply, asOf(options)) : reply !== null;
   }
@@ -304,7 +316,7 @@ export class Client {
   /**
    * Deletes a key, or several. Resolves with how many of them were there. Sent again after a failover it finds them gone,
    * and then counts fewer than it deleted. With `ifVersion` a single key, if it has still this version (see `versioned`); that
-   * is not sent twice.
+   * is not sent twice. A strong key is deleted alone; with `ifEquals` if it holds this.
    *
    * @example
    * await kv.mset({ "tmp:1": "a", "tmp:2": "b" });
@@ -312,20 +324,76 @@ export class Client {
    */
   async delete(
     keys: Bytes | readonly Bytes[],
-    options: CallOptions & { readonly ifVersion?: string } = {},
+    options: CallOptions & { readonly ifVersion?: string; readonly ifEquals?: Bytes } = {},
   ): Promise<number> {
     const list = isOne(keys) ? [keys] : keys;
-    const { ifVersion } = options;
-    if (ifVersion !== undefined) {
-      if (list.length !== 1) throw refused("BAD_ARGUMENT", "ifVersion is about one key");
-      return numberOf("DELEX", await this.#ask(["DELEX", ...list, "IFVERSION", ifVersion], options));
+    const { ifVersion, ifEquals } = options;
+    if (ifVersion !== undefined || ifEquals !== undefined) {
+      if (list.length !== 1) throw refused("BAD_ARGUMENT", "a condition is about one key");
+      if (ifVersion !== undefined && ifEquals !== undefined) {
+        throw refused("BAD_ARGUMENT", "ifVersion and ifEquals exclude each other");
+      }
+      const condition = ifVersion === undefined ? ["IFEQ", ifEquals ?? ""] : ["IFVERSION", ifVersion];
+      return numberOf("DELEX", await this.#ask(["DELEX", ...list, ...condition], options));
     }
     return list.length === 0 ? 0 : numberOf("DEL", await this.#ask(["DEL", ...list], options));
   }
 
   /**
+   * Of a strong key: writes `next` if it holds `expected`, at one moment for the whole cluster. False: it holds something
+   * else, or nothing.
+   *
+   * @example
+   * await kv.set("strong:stock", "5");
+   * assert.equal(await kv.cas("strong:stock", "5", "4"), true);
+   * assert.equal(await kv.cas("strong:stock", "5", "4"), false);
+   */
+  async cas(key: Bytes, expected: Bytes, next: Bytes, options: CallOptions = {}): Promise<boolean> {
+    return numberOf("CAS", await this.#ask(["CAS", key, expected, next], options)) === 1;
+  }
+
+  /**
+   * Of a strong key: its version, which every write makes higher, also across deletes: a fencing token. Null: there is no
+   * such key. Of other keys see `versioned`.
+   */
+  async version(key: Bytes, options: CallOptions = {}): Promise<number | null> {
+    if (!isStrongKey(key, this.#session.strongPrefixes)) {
+      throw refused("BAD_ARGUMENT", "only versions of strong keys are numbers; see versioned()");
+    }
+    const reply = await this.#ask(["VERSION", key], options);
+    return reply === null ? null : numberOf("VERSION", reply);
+  }
+
+  /**
+   * A lock that a majority of the peers agrees on: one holder at a time in the whole cluster, as long as clocks run wrong by
+   * less than 1 %. Null: somebody else has it, and had it for all of `waitMs`.
+   *
+   * It is renewed until `release()`. When that fails for too long, or somebody else has it, `signal` is aborted: stop what
+   * you do. A program that stands still (a long pause, a sleeping machine) learns of that late: so let what you write check
+   * the token, by `fence` where it is a strong key. Without that a lock only saves work, and promises nothing.
+   *
+   * @example
+   * const lock = await kv.lock("report", { ttlMs: 10_000, waitMs: 5000 });
+   * assert(lock !== null);
+   * try {
+   *   await kv.set("strong:report", "made by me", { fence: lock.fence });
+   * } finally {
+   *   await lock.release();
+   * }
+   */
+  async lock(name: string, options: LockOptions): Promise<Lock | null> {
+    const [prefix] = this.#session.strongPrefixes;
+    if (prefix === undefined) throw refused("BAD_ARGUMENT", "this cluster has no strong keys");
+    return await acquireLock(`${prefix}lock:${name}`, options, {
+      ask: (words, limits) => this.#ask(words, limits),
+      timeoutMs: this.#defaults.timeoutMs,
+    });
+  }
+
+  /**
    * Adds to a counter, 1 unless `by` says otherwise, and resolves with what this peer then shows. Increments made anywhere
-   * at the same time all count. Not sent twice unless `retry` says so: it rejects with outcome `unknown` instead.
+   * at the same time all count. Not sent twice unless `retry` says so: it rejects with outcome `unknown` instead. A strong
+   * counter counts each once, and no two callers get the same number.
    *
    * @example
    * await kv.delete("visits");
@@ -570,13 +638,20 @@ export class Client {
 
   // ---- Helpers --------------------------------------------------------------------------------------------------------
 
-  async #ask(words: readonly (Bytes | number | bigint)[], options: CallOptions): Promise<WireReply> {
+  async #ask(words: CommandWords, options: CallOptions): Promise<WireReply> {
     const [result] = await this.#call(words, options);
     return replyOf(result);
   }
 
-  #call(words: readonly (Bytes | number | bigint)[], options: CallOptions): Promise<readonly Result[]> {
+  #call(words: CommandWords, options: CallOptions): Promise<readonly Result[]> {
     const kind = this.#kind(words);
+    if (namesStrongKey(words, this.#session.strongPrefixes)) {
+      return this.#session.strong.call([withOperationId(words, this.#ids.next()).map(toWire)], {
+        ...this.#limits(options),
+        reads: kind === "read",
+        repeatable: options.retry ?? (kind === "read" || this.#defaults.retry),
+      });
+    }
     return this.#session.call([words.map(toWire)], {
       ...this.#limits(options),
       reads: kind === "read",

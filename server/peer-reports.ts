@@ -74,6 +74,7 @@ export class PeerReports {
       cluster: config.clusterId,
       version,
       peers: this.#addresses(),
+      strongPrefixes: config.strongPrefixes,
     };
   }
 

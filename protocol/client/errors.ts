@@ -17,6 +17,7 @@ import type { Outcome } from "../client-messages.ts";
  *   STATEFUL           a command that changes the connection, which is not the caller's alone
  *   PROTOCOL           the peer speaks something else
  *   BAD_ARGUMENT       options that exclude each other, no key, and the like
+ *   LOCK_LOST          the reason of a lock's signal: somebody else may have it
  */
 export type ClientCode =
   | "UNREACHABLE"
@@ -30,7 +31,19 @@ export type ClientCode =
   | "UNSAFE_INTEGER"
   | "STATEFUL"
   | "PROTOCOL"
-  | "BAD_ARGUMENT";
+  | "BAD_ARGUMENT"
+  | "LOCK_LOST";
+
+/**
+ * What peers say of strong keys alone, after the client has tried elsewhere for as long as the call had time:
+ *
+ *   NOQUORUM   no majority answers
+ *   UNKNOWN    a majority was asked, and did not answer in time: it may have happened, or may still
+ *   BUSY       too many operations wait there
+ *   FENCED     the key was written under a higher token of that lock
+ *   NOTKEPT    it was sent again, and had happened; its answer was too long to be kept for that
+ */
+export type StrongCode = "NOQUORUM" | "UNKNOWN" | "BUSY" | "FENCED" | "NOTKEPT";
 
 /**
  * Every rejection of the client is one of these.

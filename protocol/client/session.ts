@@ -30,6 +30,11 @@ import { wireBytes } from "./values.ts";
 
 /** Refusals that say something about this peer now, not about the command. */
 const elsewhereCodes = new Set(["LOADING", "STALE", "CLOCKSKEW", "MISCONF"]);
+/**
+ * Of strong keys: this peer found no majority, or has too much to do. NOQUORUM and BUSY certainly did not happen; after
+ * UNKNOWN only what may be sent again is.
+ */
+const majorityCodes = new Set(["NOQUORUM", "BUSY", "UNKNOWN"]);
 /** Refusals of a hello that trying again does not cure. */
 const hopelessCodes = new Set(["WRONGPASS", "NOAUTH", "NOPERM", "UNKNOWN_VERSION", "BAD_POSITION", "PROTOCOL"]);
 /** A failover begins within this, so that the clients of a dead peer do not all come at once. */
@@ -50,6 +55,8 @@ export interface SessionOptions {
   /** Go also to peers that only a peer told of. */
   readonly discover: boolean;
   readonly onState: ((state: ClientState) => void) | undefined;
+  /** For commands on strong keys alone: it keeps no position, and goes elsewhere for a majority. */
+  readonly forStrongKeys: boolean;
 }
 
 /** Whom the client talks to. */
@@ -150,6 +157,9 @@ export class Session {
   #over: Promise<void> = Promise.resolve();
   /** Which run of which peer the connection goes to. */
   #run = "";
+  #strong: Session | undefined;
+  /** Keys that begin with one of these are strong; the cluster's for ever. Sorted. */
+  strongPrefixes: readonly string[] = [];
 
   /** Not sent, in order. */
   #queue: Call[] = [];
@@ -186,6 +196,25 @@ export class Session {
   /** All that was seen, by answers and by watches. */
   get position(): string {
     return joinPositions([this.#answered, ...[...this.#subscriptions].map(({ position }) => position)]);
+  }
+
+  /**
+   * The session for commands on strong keys: another connection, opened when it is first wanted. Each of those commands
+   * takes a round over a majority, which nothing else shall wait behind. And a majority knows what it knows whatever this
+   * client saw elsewhere, so that a peer which lacks a plain write of ours (STALE) may still renew our locks.
+   */
+  get strong(): Session {
+    if (this.#closing.signal.aborted) return this;
+    if (this.#strong === undefined) {
+      this.#strong = new Session({ ...this.#options, position: "", onState: undefined, forStrongKeys: true });
+      this.#strong.#start();
+    }
+    return this.#strong;
+  }
+
+  /** Without waiting for a welcome: calls wait for it, as after any failover. */
+  #start(): void {
+    this.#over = this.#keepConnected(() => undefined, undefined);
   }
 
   /** Resolves with the first welcome. Rejects, closed, when there is none in time. */
@@ -227,6 +256,7 @@ export class Session {
       this.#subscriptions.clear();
       this.#setState({ kind: "closed" });
       this.onClosed();
+      await this.#strong?.close();
       await closed;
     }
     await this.#over;
@@ -342,7 +372,8 @@ export class Session {
   #onAnswer(answer: Answer): void {
     const { id, result, position } = answer;
     // Whatever it answers: it may be of what is answered next too. A stale peer's lies before what was seen.
-    if (position !== undefined && (result.ok || result.code !== "STALE")) this.#answered = position;
+    const isKept = !this.#options.forStrongKeys && (result.ok || result.code !== "STALE");
+    if (position !== undefined && isKept) this.#answered = position;
     const subscription = this.#running.get(id);
     if (subscription !== undefined && !result.ok) {
       this.#running.delete(id);
@@ -369,16 +400,24 @@ export class Session {
   #onAnswered(call: Call, last: Answer["result"]): void {
     call.isFlying = false;
     this.#flyingBytes -= call.bytes;
-    const refusal = call.answers.find((result) => !result.ok && elsewhereCodes.has(result.code));
-    if (last.ok || last.outcome === "unknown" || refusal?.ok !== false) {
+    const refusal = call.answers.find((result) => !result.ok && this.#isForElsewhere(result.code, call));
+    const isUndecided = refusal?.ok === false && refusal.code === "UNKNOWN";
+    if (last.ok || (last.outcome === "unknown" && !isUndecided) || refusal?.ok !== false) {
       this.#isFruitful = true;
       return call.settle(call.answers);
     }
+    if (isUndecided) call.mayHaveHappened = true;
     if (!call.isSettled) {
       call.refusal = new ChorusError(refusal.code, refusal.message, "not-applied");
       this.#enqueue(call);
     }
     this.#leave(`${refusal.code}: ${refusal.message}`);
+  }
+
+  #isForElsewhere(code: string, call: Call): boolean {
+    if (elsewhereCodes.has(code)) return true;
+    if (!this.#options.forStrongKeys || !majorityCodes.has(code)) return false;
+    return code !== "UNKNOWN" || call.options.repeatable;
   }
 
   // ---- Subscriptions --------------------------------------------------------------------------------------------------
@@ -438,7 +477,7 @@ export class Session {
   }
 
   /** Until closed: a connection, and when it ends the next one. */
-  async #keepConnected(onFirst: () => void, onHopeless: (error: ChorusError) => void): Promise<void> {
+  async #keepConnected(onFirst: () => void, onHopeless: ((error: ChorusError) => void) | undefined): Promise<void> {
     const { signal } = this.#closing;
     let fruitless = 0;
     let wasConnected = false;
@@ -459,7 +498,7 @@ export class Session {
       const hopeless = result.find(({ error }) => hopelessCodes.has(error.code))?.error;
       if (!signal.aborted && (hopeless !== undefined || this.#options.failFast)) {
         const error = hopeless ?? refused("UNREACHABLE", `no peer reached (${this.#peers.whyNot()})`);
-        if (!wasConnected) onHopeless(error);
+        if (!wasConnected && onHopeless !== undefined) onHopeless(error);
         else if (hopeless !== undefined)
           for (const call of [...this.#queue]) call.fail(error.code, error.message, error);
       }
@@ -490,6 +529,7 @@ export class Session {
     this.#isFruitful = false;
     this.#run = `${welcome.peer}.${welcome.incarnation}`;
     this.#peers.welcomed(connection.url, welcome.peer, welcome.peers);
+    this.strongPrefixes = welcome.strongPrefixes ?? [];
     const { peer, incarnation, cluster, version, peers } = welcome;
     this.#setState({ kind: "connected", peer, incarnation, cluster, version, url: connection.url, peers });
     for (const subscription of this.#subscriptions) this.resume(subscription);

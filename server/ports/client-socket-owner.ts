@@ -29,6 +29,7 @@ export interface Welcome {
   readonly cluster: string;
   readonly version: string;
   readonly peers: readonly { readonly name: string; readonly address: string }[];
+  readonly strongPrefixes: readonly string[];
 }
 
 export interface ClientSocketOwner {

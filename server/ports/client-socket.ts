@@ -24,6 +24,7 @@ import {
   type CommandRequest,
   clientProtocolVersion,
   type Outcome,
+  outcomeOf,
   parseClientRequest,
   type WatchRequest,
 } from "../../protocol/client-messages.ts";
@@ -508,7 +509,7 @@ export class ClientSocket implements Session, Releasable {
     }
     const answer = reply.take();
     if (typeof answer === "string") this.#put(`{"type":"reply","id":${id},"reply":${answer}`);
-    else this.#refuse(id, answer.code, answer.message);
+    else this.#refuse(id, answer.code, answer.message, outcomeOf(answer.code));
   }
 
   /** An error line of Redis: its first word is the code. */

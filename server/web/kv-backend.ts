@@ -4,7 +4,7 @@
  *
  * All words, keys and values are latin1 strings, one character a byte, as everywhere in the server.
  */
-import type { Outcome } from "../../protocol/client-messages.ts";
+import { type Outcome, outcomeOf } from "../../protocol/client-messages.ts";
 
 /** A reply without errors (they reject the call). A bulk string is its bytes; a status such as OK is told from it. */
 export type KvReply = string | number | bigint | null | { readonly status: string } | readonly KvReply[];
@@ -75,11 +75,10 @@ export class KvFailure extends Error {
   }
 
   /** From an error line of Redis: its first word is the code. */
-  static ofLine(line: string, outcome: Outcome = "not-applied"): KvFailure {
+  static ofLine(line: string): KvFailure {
     const spaceAt = line.indexOf(" ");
-    return spaceAt < 0
-      ? new KvFailure(line, line, outcome)
-      : new KvFailure(line.slice(0, spaceAt), line.slice(spaceAt + 1), outcome);
+    const code = spaceAt < 0 ? line : line.slice(0, spaceAt);
+    return new KvFailure(code, spaceAt < 0 ? line : line.slice(spaceAt + 1), outcomeOf(code));
   }
 }
 

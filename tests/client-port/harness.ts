@@ -17,6 +17,7 @@ export const welcome = {
   cluster: "chorus",
   version: "0.1.0",
   peers: [{ name: "a", address: "127.0.0.1:6001" }],
+  strongPrefixes: ["strong:"],
 };
 
 type Cleanup = { after(fn: () => Promise<void>): void };

@@ -36,6 +36,7 @@ const platform = {
   btoa,
   clearInterval,
   clearTimeout,
+  crypto,
   performance,
   queueMicrotask,
   setInterval,

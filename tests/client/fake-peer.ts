@@ -9,6 +9,7 @@ import { type WebSocket, WebSocketServer } from "ws";
 import {
   type ClientRequest,
   clientProtocolVersion,
+  outcomeOf,
   type PeerMessage,
   parseClientRequest,
   type WireChange,
@@ -16,17 +17,28 @@ import {
 } from "../../protocol/client-messages.ts";
 import { parsePosition } from "../../protocol/position.ts";
 import { type WireText, wireToLatin1 } from "../../protocol/wire-text.ts";
+import { JsonReplyWriter, type ReplyError } from "../../server/ports/client-socket-reply.ts";
+import { FakeSession, fakePeerWithCommands } from "../support/fake-host.ts";
 
 const origin = "f.0fake0000000000";
 
 /** What all fake peers of a test hold. */
 export class FakeHistory {
   readonly map = new Map<string, WireText>();
+  /** Strong keys, as the commands of a real peer treat them; what a majority would say is one map here. Leases do not end. */
+  readonly strong = fakePeerWithCommands();
   readonly changes: WireChange[] = [];
   readonly peers: FakePeer[] = [];
 
   get position(): string {
     return this.changes.length === 0 ? "" : `${origin}:${this.changes.length}`;
+  }
+
+  async runStrong(args: readonly WireText[]): Promise<string | ReplyError> {
+    const reply = new JsonReplyWriter();
+    const session = Object.assign(new FakeSession(2), { reply });
+    await this.strong.execute(session, args.map(wireToLatin1));
+    return reply.take();
   }
 
   write(type: WireChange["type"], key: WireText, value?: WireText): void {
@@ -156,8 +168,11 @@ export class FakePeer {
           cluster: "fake",
           version: "0.0.0",
           peers: [...this.told],
+          strongPrefixes: ["strong:"],
         });
       case "command": {
+        const [, key] = request.args;
+        if (key !== undefined && wireToLatin1(key).startsWith("strong:")) return this.#runStrong(request, answer);
         const reply = this.#run(request.args);
         const position = this.history.position;
         return answer({ type: "reply", id: request.id, reply, ...(position === "" ? {} : { position }) });
@@ -175,6 +190,13 @@ export class FakePeer {
       default:
         return;
     }
+  }
+
+  #runStrong({ id, args }: Extract<ClientRequest, { type: "command" }>, answer: Answer): void {
+    void this.history.runStrong(args).then((reply) => {
+      if (typeof reply === "string") answer({ type: "reply", id, reply: JSON.parse(reply) as WireReply });
+      else answer({ type: "error", id, ...reply, outcome: outcomeOf(reply.code) });
+    });
   }
 
   #run(args: readonly WireText[]): WireReply {

@@ -95,7 +95,7 @@ const exampleModule = (): string => {
   const functions = examples().map(
     ([where, code], index) => `
 await (async (kv: Client): Promise<void> => {
-  await kv.command(["FLUSHALL"]);
+  await kv.command(["FLUSHALL", "EVENTUAL"]);
   // ${where}
   {
 ${code}
@@ -195,12 +195,14 @@ test("its types need nothing of Node: a page's program compiles with the DOM's a
   const elsewhere = install(t);
   writeFileSync(
     join(elsewhere, "page.ts"),
-    `import { connect } from "chorus-kv/client";
+    `import { connect, type Lock } from "chorus-kv/client";
 const kv = await connect("wss://kv.example", { signal: AbortSignal.timeout(1000) });
 const value: string | null = await kv.get("k");
 const bytes: Uint8Array | null = await kv.get("k", { as: "bytes" });
 const before: string | null = await kv.set("k", "v", { get: true });
 const isSet: boolean = await kv.set("k", "v", { nx: true });
+const lock: Lock | null = await kv.lock("x", { ttlMs: 1000 });
+await lock?.[Symbol.asyncDispose]();
 for await (const change of kv.watch({ key: "k" }, { as: "bytes" })) {
   // @ts-expect-error a reset has no key
   change.key;
