@@ -6,9 +6,13 @@
  * grant); and of what may have happened whatever leaves the same when it happens twice. A call is settled by its deadline,
  * come what may.
  *
+ * Strong keys are not in the watch feed, so nothing of them is cached, and no read is shared with one that began before it.
+ * Their writes carry an operation id: under it they may be sent again whatever happened, and happen once.
+ *
  * A call is not answered from before its position: it goes to a peer that is known to have it, else it carries it along
  * and the peer waits. `STALE` comes back only when no peer got there: what was seen, only a peer that is gone had.
  */
+import { randomBytes } from "node:crypto";
 import { performance } from "node:perf_hooks";
 import { gatewayPendingBytesMax, gatewayPendingCallsMax } from "../../protocol/limits.ts";
 import { formatPosition } from "../../protocol/position.ts";
@@ -40,7 +44,16 @@ export interface BackendCounters {
 }
 
 /** Refusals that say something about a peer now, not about the command. */
-const elsewhereCodes = new Set(["LOADING", "STALE", "CLOCKSKEW", "MISCONF", "NOREPLICAS", "BUSY", "TOO_MANY"]);
+const elsewhereCodes = new Set([
+  "LOADING",
+  "STALE",
+  "CLOCKSKEW",
+  "MISCONF",
+  "NOREPLICAS",
+  "NOQUORUM",
+  "BUSY",
+  "TOO_MANY",
+]);
 /** Deadlines are late by at most this; who waits for a peer looks again this often. */
 const sweepIntervalMs = 25;
 
@@ -88,6 +101,8 @@ export class GatewayBackend implements KvBackend {
   readonly #filling = new Map<string, Promise<KvAnswer>>();
   /** Positions of sessions, as they come again and again. */
   readonly #parsed = new Map<string, Vector>();
+  readonly #name = randomBytes(9).toString("base64url");
+  #lastOperation = 0;
   #sweeper: NodeJS.Timeout | undefined;
   #isClosed = false;
 
@@ -121,6 +136,8 @@ export class GatewayBackend implements KvBackend {
   }
 
   call(call: KvCall): Promise<KvAnswer> {
+    const key = call.command[1];
+    if (key !== undefined && this.#options.pool.isStrong(key)) return this.#callStrong(call);
     const fillKey = this.#fillKeyOf(call);
     if (fillKey === undefined) return this.#call(call, undefined);
     const { cache } = this.#options;
@@ -131,18 +148,29 @@ export class GatewayBackend implements KvBackend {
       (call.position === "" || cache.covers(this.#vectorOf(call.position)));
     if (isTrusted) cache.counters.misses += 1;
     else cache.counters.bypasses += 1;
-    if (call.position !== "") return this.#call(call, fillKey, isTrusted);
+    const state = isTrusted ? "miss" : "bypass";
+    if (call.position !== "") return this.#call(call, fillKey, state);
     const filling = this.#filling.get(fillKey);
     if (filling !== undefined) return filling;
     // Shared by whoever comes meanwhile, so nobody's leaving ends it.
     const { isGone: _isGone, ...shared } = call;
-    const answer = this.#call(shared, fillKey, isTrusted);
+    const answer = this.#call(shared, fillKey, state);
     this.#filling.set(fillKey, answer);
     const done = (): void => {
       this.#filling.delete(fillKey);
     };
     answer.then(done, done);
     return answer;
+  }
+
+  #callStrong(call: KvCall): Promise<KvAnswer> {
+    if (call.kind === "read") {
+      const { cache } = this.#options;
+      if (cache !== undefined) cache.counters.bypasses += 1;
+      return this.#call(call, undefined, cache === undefined ? undefined : "bypass");
+    }
+    const id = `${this.#name}.${++this.#lastOperation}`;
+    return this.#call({ ...call, command: [...call.command, "OPID", id], kind: "absolute" }, undefined);
   }
 
   #fillKeyOf({ command, kind }: KvCall): string | undefined {
@@ -160,7 +188,7 @@ export class GatewayBackend implements KvBackend {
     return vector;
   }
 
-  #call(call: KvCall, fillKey: string | undefined, isTrusted = false): Promise<KvAnswer> {
+  #call(call: KvCall, fillKey: string | undefined, cache?: KvAnswer["cache"]): Promise<KvAnswer> {
     this.counters.calls += 1;
     if (this.#isClosed) return Promise.reject(new KvFailure("CLOSED", "the gateway stops"));
     if (this.#pending.size >= gatewayPendingCallsMax || this.#pendingBytes > gatewayPendingBytesMax)
@@ -180,10 +208,8 @@ export class GatewayBackend implements KvBackend {
       this.#pending.add(attempts);
       this.#sweeper ??= setInterval(() => this.#sweep(), sweepIntervalMs);
       this.#pendingBytes += attempts.bytes;
-      if (fillKey !== undefined) {
-        attempts.fillKey = fillKey;
-        attempts.cache = isTrusted ? "miss" : "bypass";
-      }
+      attempts.fillKey = fillKey;
+      attempts.cache = cache;
       this.#next(attempts);
     });
   }
@@ -256,6 +282,13 @@ export class GatewayBackend implements KvBackend {
         return this.#onAnswered(attempts, peerCall, end);
       case "refused": {
         const { code, message, outcome } = end;
+        if (code === "UNKNOWN" && call.kind !== "once") {
+          // Of a strong key, under an operation id: whoever is asked next finds out whether it happened.
+          attempts.mayHaveHappened = true;
+          attempts.refusal = new KvFailure(code, message, outcome);
+          (attempts.tried ??= new Set()).add(peer);
+          return this.#next(attempts);
+        }
         if (!elsewhereCodes.has(code) || outcome === "unknown") {
           pool.note(peer, false);
           if (outcome === "unknown") attempts.mayHaveHappened = true;

@@ -92,6 +92,12 @@ export class PeerPool {
   }
 
   /** For a read: by turns among those that are sure to have seen `position`, else among all. */
+  /** Is this a strong key, by what the peers say? Known before any of them takes a call. */
+  isStrong(key: string): boolean {
+    const prefixes = this.#peers.find(({ status }) => status !== undefined)?.status?.strong.prefixes ?? [];
+    return prefixes.some((prefix) => key.startsWith(prefix));
+  }
+
   forRead(position: Vector | undefined, avoid?: ReadonlySet<GatewayPeer>): GatewayPeer | undefined {
     let candidates = this.#candidates(avoid);
     if (position !== undefined && candidates.length > 1) {

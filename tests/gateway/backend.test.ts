@@ -8,7 +8,7 @@ import { isUp, PeerPool, type PeerPoolOptions } from "../../server/gateway/peer-
 import { ReadCache } from "../../server/gateway/read-cache.ts";
 import { type KvAnswer, type KvCall, KvFailure } from "../../server/web/kv-backend.ts";
 import { until } from "../support/processes.ts";
-import { FakePeer } from "./fake-peer.ts";
+import { FakePeer, type Reaction } from "./fake-peer.ts";
 
 const origin = "a.000000000000001";
 
@@ -79,6 +79,44 @@ const open = async (
 
 const set: Partial<KvCall> = { command: ["SET", "k", "v"], kind: "absolute" };
 const incr: Partial<KvCall> = { command: ["INCR", "k"], kind: "once" };
+
+describe("strong keys", () => {
+  const read: Partial<KvCall> = { command: ["VERSION", "strong:k", "WITHVALUE"], kind: "read" };
+  const increment: Partial<KvCall> = { command: ["INCRBY", "strong:k", "1"], kind: "once" };
+
+  test("are never answered from the cache, nor by a read that began before the question", async (t) => {
+    const { call, peer, backend } = await open(t, ["a"]);
+    const a = peer("a");
+    a.react = () => ({ reply: ["65", "v", -1] });
+    const answers = await Promise.all([call(read), call(read)]);
+    assert.deepEqual(
+      answers.map(({ cache }) => cache),
+      ["bypass", "bypass"],
+    );
+    assert.equal(a.commands.length, 2, "each asked by itself");
+    assert.equal(backend.cached("strong:k", ""), undefined);
+  });
+
+  test("a write whose peer vanished, or does not know, is sent again under one operation id", async (t) => {
+    const { call, peers } = await open(t, ["a", "b", "c"]);
+    const reactions: Reaction[] = ["vanish", { code: "UNKNOWN", outcome: "unknown" }, { reply: 1 }];
+    for (const peer of peers) peer.react = () => reactions.shift() ?? "silence";
+    assert.equal((await call(increment)).reply, 1);
+    const sent = peers.flatMap(({ commands }) => commands.map(({ args }) => args.join(" ")));
+    assert.equal(sent.length, 3);
+    assert.match(sent[0] ?? "", /^INCRBY strong:k 1 OPID [^ ]+$/);
+    assert.equal(new Set(sent).size, 1, sent.join(", "));
+  });
+
+  test("a peer without a majority is passed over; what no peer could do is NOQUORUM, certainly not done", async (t) => {
+    const { call, fails, peers, peer } = await open(t, ["a", "b"], { timeoutMs: 300 });
+    peer("a").react = () => ({ code: "NOQUORUM" });
+    assert.deepEqual((await call(increment)).reply, { status: "OK" });
+    for (const each of peers) each.react = () => ({ code: "NOQUORUM" });
+    const failure = await fails(increment);
+    assert.equal(failure.outcome, "not-applied");
+  });
+});
 
 describe("who is asked", () => {
   test("reads go round, writes to the first by name, and to the next when that one is not ready", async (t) => {
