@@ -7,16 +7,17 @@
 import { CommandFailure, failureText } from "../server/cli/failure.ts";
 import type { BenchRun, Runner } from "./bench/bench-run.ts";
 import { measureBusyReads } from "./bench/busy-reads.ts";
-import { type FigureName, figures, type Measurement, rowOf } from "./bench/figures.ts";
+import { type FigureName, figures, type Measurement, rowOf, strongNames } from "./bench/figures.ts";
 import { gatewayNames, measureGateway } from "./bench/gateway.ts";
 import { measureLag } from "./bench/lag.ts";
 import { machineFacts, noiseWarning } from "./bench/machine.ts";
 import { measureMemory } from "./bench/memory.ts";
 import { helpText, type Options, parseOptions } from "./bench/options.ts";
+import { programVersion } from "./bench/program-server.ts";
 import { measureRestart, measureReturn } from "./bench/recovery.ts";
-import { programVersion } from "./bench/redis-system.ts";
 import { measureScrape } from "./bench/scrape.ts";
 import { Stage } from "./bench/stage.ts";
+import { measureStrong } from "./bench/strong.ts";
 import { type Report, reportToJson, reportToText } from "./bench/table.ts";
 import { measureThroughput, throughputNames } from "./bench/throughput.ts";
 import { say } from "./bench/wait.ts";
@@ -30,6 +31,7 @@ const groups: readonly { readonly names: readonly FigureName[]; readonly runner:
   { names: ["busy-get"], runner: measureBusyReads },
   { names: ["scrape"], runner: measureScrape },
   { names: gatewayNames, runner: measureGateway },
+  { names: strongNames, runner: measureStrong },
 ];
 
 const measure = async (options: Options): Promise<Report> => {
@@ -43,15 +45,20 @@ const measure = async (options: Options): Promise<Report> => {
     remarks.push(words);
   };
   const hasRedis = machine.redis !== null;
-  if (!hasRedis) remark("redis-server is not installed: Chorus is measured alone, and no ratio is judged");
+  if (!hasRedis && figures.some(({ name, beside }) => beside === "redis" && options.only.has(name)))
+    remark("redis-server is not installed: Chorus is measured alone, and no ratio is judged");
   const wanted = new Set(options.only);
-  if (programVersion("redis-benchmark") === undefined && throughputNames.some((name) => wanted.has(name))) {
-    for (const name of throughputNames) wanted.delete(name);
+  const hasEtcd = machine.etcd !== null;
+  if (!hasEtcd && strongNames.some((name) => wanted.has(name)))
+    remark("etcd is not installed: strong keys are measured alone, and no ratio to it is judged");
+  const ofRedisBenchmark: readonly FigureName[] = [...throughputNames, "strong-plain"];
+  if (programVersion("redis-benchmark") === undefined && ofRedisBenchmark.some((name) => wanted.has(name))) {
+    for (const name of ofRedisBenchmark) wanted.delete(name);
     remark("redis-benchmark is not installed: the throughput figures are left out");
   }
 
   const stage = new Stage({ keep: options.keep });
-  const run: BenchRun = { stage, options, wanted, hasRedis };
+  const run: BenchRun = { stage, options, wanted, hasRedis, hasEtcd };
   const measured = new Map<FigureName, Measurement>();
   for (const { names, runner } of groups) {
     const asked = names.filter((name) => wanted.has(name));
@@ -61,7 +68,7 @@ const measure = async (options: Options): Promise<Report> => {
     } catch (error) {
       const failure = failureText(error);
       say(`${asked.join(", ")}: ${failure}`);
-      for (const name of asked) measured.set(name, { name, chorus: [], redis: [], notes: [], failure });
+      for (const name of asked) measured.set(name, { name, chorus: [], beside: [], notes: [], failure });
     }
   }
   const measurements = figures.flatMap(({ name }) => (wanted.has(name) ? (measured.get(name) ?? []) : []));

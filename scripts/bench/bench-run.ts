@@ -12,6 +12,7 @@ export interface BenchRun {
   readonly options: Options;
   readonly wanted: ReadonlySet<FigureName>;
   readonly hasRedis: boolean;
+  readonly hasEtcd: boolean;
 }
 
 export type Runner = (run: BenchRun) => Promise<readonly Measurement[]>;
@@ -35,13 +36,17 @@ export const finallyStop = async <Result>(systems: readonly System[], work: () =
   }
 };
 
-/** Samples of both systems, round by round. */
+/** Samples of Chorus and of the system beside it, round by round. */
 export class Samples {
   readonly chorus: number[] = [];
-  readonly redis: number[] = [];
+  readonly beside: number[] = [];
+
+  of(name: System["name"]): readonly number[] {
+    return name === "chorus" ? this.chorus : this.beside;
+  }
 
   add(system: System, sample: number): void {
-    this[system.name].push(sample);
+    this[system.name === "chorus" ? "chorus" : "beside"].push(sample);
   }
 }
 

@@ -1,10 +1,15 @@
 /** The figures: what each is, what it must reach and what it should, and the verdict on a measurement. Pure. */
 
+/** What Chorus is measured beside; `alone`: Chorus itself, without what else it does in the first number. */
+export type Beside = "redis" | "etcd" | "node:http" | "peer" | "alone";
+
 export interface Figure {
   readonly name: string;
   readonly title: string;
-  readonly unit: "ops/s" | "ms" | "s" | "B/key";
-  /** Chorus ÷ Redis, or Chorus's own value. */
+  readonly unit: "ops/s" | "ms" | "s" | "B/key" | "µs/op";
+  /** What the second number is of. */
+  readonly beside: Beside;
+  /** Chorus ÷ what is beside it, or Chorus's own value. */
   readonly judgedBy: "ratio" | "value";
   readonly better: "higher" | "lower";
   /** Without bounds the row is there to be read, not judged. */
@@ -19,14 +24,32 @@ const ratio = <Name extends string>(
   unit: Figure["unit"],
   better: Figure["better"],
   bounds?: Figure["bounds"],
-): Named<Name> => ({ name, title, unit, judgedBy: "ratio", better, ...(bounds === undefined ? {} : { bounds }) });
+  beside: Beside = "redis",
+): Named<Name> => ({
+  name,
+  title,
+  unit,
+  beside,
+  judgedBy: "ratio",
+  better,
+  ...(bounds === undefined ? {} : { bounds }),
+});
 
 const value = <Name extends string>(
   name: Name,
   title: string,
   unit: Figure["unit"],
   bounds: { readonly must: number; readonly aim: number },
-): Named<Name> => ({ name, title, unit, judgedBy: "value", better: "lower", bounds });
+  beside: Beside = "redis",
+): Named<Name> => ({ name, title, unit, beside, judgedBy: "value", better: "lower", bounds });
+
+const gatewayHttpBounds = { must: 0.7, aim: 0.85 };
+const gatewayTcpBounds = { must: 0.65, aim: 0.8 };
+const gatewayHitBounds = { must: 1, aim: 0.7 };
+const strongRateBounds = { must: 2, aim: 4 };
+const strongLatencyBounds = { must: 1, aim: 0.5 };
+const strongGapBounds = { must: 100, aim: 50 };
+const strongPlainBounds = { must: 0.95, aim: 0.98 };
 
 export const figures = [
   ratio("set-p1", "replicated SET, pipeline 1", "ops/s", "higher", { must: 0.7, aim: 1 }),
@@ -44,24 +67,34 @@ export const figures = [
   value("return", "a server that missed a write of every key: until identical", "s", { must: 15, aim: 5 }),
   value("busy-get", "GET p99.9 during checkpoint, scan and transfer", "ms", { must: 30, aim: 10 }),
   value("scrape", "scrape of /metrics", "ms", { must: 20, aim: 10 }),
-  ratio("gateway-http", "GET of a cached key at the gateway ÷ a bare node:http", "ops/s", "higher", {
-    must: 0.7,
-    aim: 0.85,
-  }),
-  ratio("gateway-tcp", "GET, pipeline 16, through the gateway ÷ direct", "ops/s", "higher", { must: 0.65, aim: 0.8 }),
-  ratio("gateway-hit-p99", "p99 of a cached GET at the gateway ÷ of a GET at a peer", "ms", "lower", {
-    must: 1,
-    aim: 0.7,
-  }),
+  ratio("gateway-http", "GET of a cached key at the gateway", "ops/s", "higher", gatewayHttpBounds, "node:http"),
+  ratio("gateway-tcp", "GET, pipeline 16, through the gateway", "ops/s", "higher", gatewayTcpBounds, "peer"),
+  ratio("gateway-hit-p99", "p99 of a cached GET at the gateway", "ms", "lower", gatewayHitBounds, "peer"),
+  ratio("strong-set", "linearizable SET", "ops/s", "higher", strongRateBounds, "etcd"),
+  ratio("strong-set-p50", "  its latency, p50", "ms", "lower", strongLatencyBounds, "etcd"),
+  ratio("strong-set-p99", "  its latency, p99", "ms", "lower", strongLatencyBounds, "etcd"),
+  ratio("strong-set-cpu", "  its processor time, three servers together", "µs/op", "lower", undefined, "etcd"),
+  ratio("strong-set-one", "  all clients at one server (etcd's leader)", "ops/s", "higher", undefined, "etcd"),
+  ratio("strong-get", "linearizable GET", "ops/s", "higher", strongRateBounds, "etcd"),
+  ratio("strong-get-cpu", "  its processor time, three servers together", "µs/op", "lower", undefined, "etcd"),
+  ratio("strong-get-one", "  all clients at one server (etcd's leader)", "ops/s", "higher", undefined, "etcd"),
+  value("strong-gap", "longest gap in writes, one server killed (etcd's leader)", "ms", strongGapBounds, "etcd"),
+  ratio("strong-plain", "plain SET, pipeline 16, beside strong SETs", "ops/s", "higher", strongPlainBounds, "alone"),
 ] as const;
 
 export type FigureName = (typeof figures)[number]["name"];
+
+/** Measured only when asked for: they need etcd for their second number, and the default run is long enough. */
+export const strongNames: readonly FigureName[] = figures.flatMap(({ name }) =>
+  name.startsWith("strong-") ? [name] : [],
+);
 
 /** One row as measured: a sample per round. */
 export interface Measurement {
   readonly name: FigureName;
   readonly chorus: readonly number[];
-  readonly redis: readonly number[];
+  /** Of what the figure says is beside it; empty where that is not installed. */
+  readonly beside: readonly number[];
   /** What a reader must know to judge the row. */
   readonly notes: readonly string[];
   /** Why it could not be measured. */
@@ -74,7 +107,7 @@ export interface Row {
   readonly figure: Figure;
   readonly measurement: Measurement;
   readonly chorusMedian: number | undefined;
-  readonly redisMedian: number | undefined;
+  readonly besideMedian: number | undefined;
   /** Of the medians; undefined where there is nothing to compare with. */
   readonly ratio: number | undefined;
   /** Lowest and highest ratio of a round: how far the machine can be trusted. */
@@ -94,17 +127,17 @@ export const rowOf = (measurement: Measurement): Row => {
   const figure: Figure | undefined = figures.find(({ name }) => name === measurement.name);
   if (figure === undefined) throw new Error(`there is no figure ${measurement.name}`);
   const chorusMedian = median(measurement.chorus);
-  const redisMedian = median(measurement.redis);
-  const quotient = chorusMedian === undefined || redisMedian === undefined ? undefined : chorusMedian / redisMedian;
+  const besideMedian = median(measurement.beside);
+  const quotient = chorusMedian === undefined || besideMedian === undefined ? undefined : chorusMedian / besideMedian;
   const quotients = measurement.chorus.flatMap((sample, round) => {
-    const other = measurement.redis[round];
+    const other = measurement.beside[round];
     return other === undefined ? [] : [sample / other];
   });
   return {
     figure,
     measurement,
     chorusMedian,
-    redisMedian,
+    besideMedian,
     ratio: quotient,
     ratioRange: quotients.length === 0 ? undefined : [Math.min(...quotients), Math.max(...quotients)],
     verdict: verdictOn(figure, measurement, figure.judgedBy === "ratio" ? quotient : chorusMedian),

@@ -1,7 +1,6 @@
 /**
  * What a gateway costs: a cached GET over HTTP beside a bare node:http server that answers the same bytes (wrk), and Redis
- * clients carried by it beside the same clients at a peer (redis-benchmark). The second column of these rows is not
- * Redis's but that of the other side; both take turns in every round.
+ * clients carried by it beside the same clients at a peer (redis-benchmark). Both sides take turns in every round.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
@@ -34,7 +33,7 @@ export const measureGateway: Runner = async ({ stage, options, wanted }) => {
       if (!hasWrk()) {
         for (const name of ["gateway-http", "gateway-hit-p99"] as const)
           if (wanted.has(name))
-            measurements.push({ name, chorus: [], redis: [], notes: [], failure: "wrk is not installed" });
+            measurements.push({ name, chorus: [], beside: [], notes: [], failure: "wrk is not installed" });
       } else measurements.push(...(await measureHttp(stage, chorus, options)));
     }
     if (wanted.has("gateway-tcp")) measurements.push(await measureTcp(stage, chorus, options));
@@ -97,13 +96,13 @@ const measureHttp = async (
       {
         name: "gateway-http",
         chorus: rates.gateway,
-        redis: rates.bare,
+        beside: rates.bare,
         notes: [`beside it: a bare node:http server that answers the same bytes; ${how}`],
       },
       {
         name: "gateway-hit-p99",
         chorus: p99s.gateway,
-        redis: p99s.peer,
+        beside: p99s.peer,
         notes: [`beside it: the same GETs at a peer's own HTTP port; ${how}`],
       },
     ];
@@ -215,7 +214,7 @@ const measureTcp = async (
   return {
     name: "gateway-tcp",
     chorus: samples.get.gateway,
-    redis: samples.get.direct,
+    beside: samples.get.direct,
     notes: [
       `beside it: the same load at one peer; redis-benchmark, ${connections} connections, pipeline 16, GET. ` +
         `The gateway spreads it over three peers, on the same cores. SET alike: ratio ${sets.toFixed(2)}`,

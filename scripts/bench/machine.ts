@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
 import { projectRoot } from "./chorus-system.ts";
-import { programVersion } from "./redis-system.ts";
+import { programVersion } from "./program-server.ts";
 
 export interface Machine {
   readonly cores: number;
@@ -14,6 +14,7 @@ export interface Machine {
   readonly chorus: string;
   /** Null when it is not installed. */
   readonly redis: string | null;
+  readonly etcd: string | null;
   /** Processes that wanted a core in the minute before the start. */
   readonly loadAverage: number;
 }
@@ -28,6 +29,7 @@ export const machineFacts = (): Machine => {
     node: process.versions.node,
     chorus: version,
     redis: programVersion("redis-server") ?? null,
+    etcd: programVersion("etcd") ?? null,
     loadAverage: loadavg()[0] ?? 0,
   };
 };

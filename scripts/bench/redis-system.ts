@@ -2,87 +2,27 @@
  * redis-server as the issue sets it up: a primary, two replicas, an append-only file synced every second, no snapshots.
  * All else is its default, but that a replica is served without the usual five seconds of waiting for others.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { ProgramServer } from "./program-server.ts";
 import { RespConnection } from "./resp-connection.ts";
-import { checkServers, freePort, type Server, type System, withFreePorts } from "./servers.ts";
+import { checkServers, freePort, type System, withFreePorts } from "./servers.ts";
 import type { Stage } from "./stage.ts";
 import { until } from "./wait.ts";
 
 const startMsMax = 60_000;
 
-/** Undefined when the program is not installed. */
-export const programVersion = (program: "redis-server" | "redis-benchmark"): string | undefined => {
-  const { error, stdout } = spawnSync(program, ["--version"], { encoding: "utf8" });
-  if (error !== undefined) return undefined;
-  return /\d+\.\d+\.\d+/.exec(stdout)?.[0] ?? "unknown";
-};
-
-class RedisServer implements Server {
-  readonly name: string;
-  readonly tcpPort: number;
-  readonly dataDirectory: string;
-  readonly #stage: Stage;
-  readonly #logFile: string;
-  readonly #primaryPort: number | undefined;
-  #process: ChildProcess | undefined;
-  #ended: Promise<void> = Promise.resolve();
-  #ending = false;
-  failure: string | undefined;
-
+class RedisServer extends ProgramServer {
   constructor(stage: Stage, directory: string, name: string, port: number, primaryPort: number | undefined) {
-    this.#stage = stage;
-    this.name = name;
-    this.tcpPort = port;
-    this.dataDirectory = join(directory, name);
-    this.#logFile = join(directory, `${name}.log`);
-    this.#primaryPort = primaryPort;
-    mkdirSync(this.dataDirectory);
-  }
-
-  get pid(): number | undefined {
-    return this.#process?.pid;
-  }
-
-  spawn(): void {
-    if (this.#process !== undefined) throw new Error(`redis ${this.name} runs already`);
-    const logFile = openSync(this.#logFile, "a");
-    const child = spawn(
-      "redis-server",
-      [
-        ...["--port", String(this.tcpPort), "--bind", "127.0.0.1", "--dir", this.dataDirectory],
+    super(stage, {
+      program: "redis-server",
+      arguments: (dataDirectory) => [
+        ...["--port", String(port), "--bind", "127.0.0.1", "--dir", dataDirectory],
         ...["--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--repl-diskless-sync-delay", "0"],
-        ...(this.#primaryPort === undefined ? [] : ["--replicaof", "127.0.0.1", String(this.#primaryPort)]),
+        ...(primaryPort === undefined ? [] : ["--replicaof", "127.0.0.1", String(primaryPort)]),
       ],
-      // Its own group: Ctrl-C in the terminal is the bench's business.
-      { stdio: ["ignore", logFile, logFile], detached: true },
-    );
-    closeSync(logFile);
-    this.#process = child;
-    this.#ending = false;
-    const { pid } = child;
-    if (pid !== undefined) this.#stage.began(pid);
-    this.#ended = new Promise((resolve) => {
-      const onEnd = (why: string): void => {
-        if (pid !== undefined) this.#stage.ended(pid);
-        this.#process = undefined;
-        if (!this.#ending) this.failure = why;
-        resolve();
-      };
-      child.on("error", (error) => onEnd(error.message));
-      child.on("exit", (code, signal) => onEnd(`${signal ?? `exit code ${code}`}: ${this.#lastLine()}`));
+      name,
+      tcpPort: port,
+      directory,
     });
-  }
-
-  #lastLine(): string {
-    return readFileSync(this.#logFile, "utf8").trim().split("\n").at(-1) ?? "";
-  }
-
-  async end(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
-    this.#ending = true;
-    this.#process?.kill(signal);
-    await this.#ended;
   }
 
   /** Fields of INFO; empty while it does not answer. */

@@ -24,7 +24,7 @@ export interface Server {
 }
 
 export interface System {
-  readonly name: "chorus" | "redis";
+  readonly name: "chorus" | "redis" | "etcd";
   readonly servers: readonly Server[];
   /** All hold the same and nothing runs in the background: no checkpoint, no rewrite of the log. */
   isSettled(): Promise<boolean>;

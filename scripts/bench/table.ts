@@ -17,13 +17,27 @@ export interface Report {
 export const reportToText = (report: Report): string => {
   const { machine, options, rows } = report;
   const right = (text: string) => ({ right: text });
+  // Where rows have different things beside them each says its own.
+  const systems = new Set(rows.map(({ figure }) => figure.beside));
+  const beside = systems.size === 1 ? rows[0]?.figure.beside : undefined;
   const table = tableToText(
-    ["figure", "name", "chorus", "redis", "", "chorus/redis", "of rounds", "must", "aim", "verdict"],
+    [
+      "figure",
+      "name",
+      "chorus",
+      beside ?? "beside",
+      "",
+      `chorus/${beside ?? "beside"}`,
+      "of rounds",
+      "must",
+      "aim",
+      "verdict",
+    ],
     rows.map((row) => [
       row.figure.title,
       row.figure.name,
       right(numberText(row.figure, row.chorusMedian)),
-      right(numberText(row.figure, row.redisMedian)),
+      right(`${beside === undefined ? `${row.figure.beside} ` : ""}${numberText(row.figure, row.besideMedian)}`),
       row.figure.unit,
       right(row.ratio === undefined ? "-" : row.ratio.toFixed(2)),
       right(row.ratioRange === undefined ? "-" : row.ratioRange.map((ratio) => ratio.toFixed(2)).join(" to ")),
@@ -44,7 +58,7 @@ export const reportToText = (report: Report): string => {
     ...report.remarks,
   ];
   return [
-    `${machine.cores} cores of ${machine.cpu}, ${(machine.memoryBytes / 1024 ** 3).toFixed(0)} GiB, ${machine.system}; node ${machine.node}, Chorus ${machine.chorus}, Redis ${machine.redis ?? "not installed"}`,
+    `${machine.cores} cores of ${machine.cpu}, ${(machine.memoryBytes / 1024 ** 3).toFixed(0)} GiB, ${machine.system}; node ${machine.node}, Chorus ${machine.chorus}, Redis ${machine.redis ?? "not installed"}, etcd ${machine.etcd ?? "not installed"}`,
     `medians of ${options.rounds} rounds (${options.heavyRounds} from memory on), ${Math.round(report.tookSeconds)} s in all, ${report.startedAt}`,
     "",
     table,
@@ -64,7 +78,7 @@ const boundText = ({ bounds, better, judgedBy, unit }: Figure, which: "must" | "
   return `${better === "higher" ? ">=" : "<="} ${bounds[which]}${judgedBy === "value" ? ` ${unit}` : ""}`;
 };
 
-export const reportFormat = 1;
+export const reportFormat = 2;
 
 export const reportToJson = ({ rows, options, ...rest }: Report): string =>
   JSON.stringify(
@@ -75,7 +89,7 @@ export const reportToJson = ({ rows, options, ...rest }: Report): string =>
       figures: rows.map(({ figure, measurement, ...row }) => ({
         ...figure,
         chorus: { median: row.chorusMedian ?? null, samples: measurement.chorus },
-        redis: { median: row.redisMedian ?? null, samples: measurement.redis },
+        beside: { system: figure.beside, median: row.besideMedian ?? null, samples: measurement.beside },
         ratio: row.ratio ?? null,
         ratioRange: row.ratioRange ?? null,
         verdict: row.verdict,

@@ -94,7 +94,7 @@ const measurePlan = async (
     );
   }
   const both = (of: Samples): string =>
-    systems.map(({ name }) => `${name} ${msText(median(of[name]) ?? Number.NaN)}`).join(", ");
+    systems.map(({ name }) => `${name} ${msText(median(of.of(name)) ?? Number.NaN)}`).join(", ");
   const notes = [`${requests.toLocaleString("en")} requests a run; client's p99: ${both(p99s)}`];
   if (plan.command !== "get") notes.push(`from the last reply until all servers hold all: ${both(tails)}`);
   return { name: plan.name, ...samples, notes };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { keyFor, valueBytes, valueFor } from "../../scripts/bench/dataset.ts";
-import { figures, median, rowOf } from "../../scripts/bench/figures.ts";
+import { figures, median, rowOf, strongNames } from "../../scripts/bench/figures.ts";
 import { parseLoadCsv } from "../../scripts/bench/load.ts";
 import { parseOptions } from "../../scripts/bench/options.ts";
 import { ErrorReply, encodeCommand, parseReply } from "../../scripts/bench/resp-connection.ts";
@@ -15,7 +15,7 @@ test("the median is the middle sample, or the mean of the two in the middle", ()
 
 test("a verdict compares the ratio, or Chorus's own value, with must and aim", () => {
   const cases = [
-    // name, chorus, redis, verdict
+    // name, chorus, beside, verdict
     ["set-p1", [100, 90, 110], [100, 100, 100], "aim"],
     ["set-p1", [70], [100], "must"],
     ["set-p1", [69], [100], "BELOW"],
@@ -27,15 +27,15 @@ test("a verdict compares the ratio, or Chorus's own value, with must and aim", (
     ["lag-p99", [9], [], "must"],
     ["busy-get", [31], [], "BELOW"],
   ] as const;
-  for (const [name, chorus, redis, verdict] of cases)
-    assert.equal(rowOf({ name, chorus, redis, notes: [] }).verdict, verdict, `${name} ${chorus} ${redis}`);
-  const failed = rowOf({ name: "lag-p50", chorus: [], redis: [], notes: [], failure: "peer b died" });
+  for (const [name, chorus, beside, verdict] of cases)
+    assert.equal(rowOf({ name, chorus, beside, notes: [] }).verdict, verdict, `${name} ${chorus} ${beside}`);
+  const failed = rowOf({ name: "lag-p50", chorus: [], beside: [], notes: [], failure: "peer b died" });
   assert.equal(failed.verdict, "failed");
   assert.equal(failed.chorusMedian, undefined);
 });
 
 test("the ratio is that of the medians, and its range that of the rounds", () => {
-  const row = rowOf({ name: "set-p16", chorus: [80, 100, 90], redis: [100, 100, 90], notes: [] });
+  const row = rowOf({ name: "set-p16", chorus: [80, 100, 90], beside: [100, 100, 90], notes: [] });
   assert.equal(row.ratio, 0.9);
   assert.deepEqual(row.ratioRange, [0.8, 1]);
 });
@@ -74,13 +74,15 @@ test("--only takes names and what several begin with, and guesses at a slip", ()
     [...(parseOptions(["--only", "get-p1,restart"])?.only ?? [])],
     ["get-p1", "restart-crash", "restart-clean"],
   );
-  assert.equal(parseOptions([])?.only.size, figures.length);
+  assert.equal(parseOptions([])?.only.size, figures.length - strongNames.length);
+  assert.deepEqual([...(parseOptions(["--strong"])?.only ?? [])], strongNames);
   assert.equal(parseOptions(["--help"]), undefined);
   const refusals = [
     [["--only", "sett"], /there is no figure "sett" \(did you mean set\?\)/],
     [["--only", ""], /there is no figure ""/],
     [["--rounds", "0"], /--rounds: expected a whole number, 1 to 99, got "0"/],
     [["--requests", "1e6"], /--requests: expected a whole number/],
+    [["--strong", "--only", "set"], /--strong and --only: say one/],
     [["--fast"], /--fast/],
     [["all"], /all/],
   ] as const;
@@ -101,23 +103,27 @@ test("the report says what was measured, on what, and what could not be", () => 
       node: "20.20.0",
       chorus: "0.1.0",
       redis: null,
+      etcd: "3.4.23",
       loadAverage: 3,
     },
     options,
     rows: [
-      rowOf({ name: "set-p1", chorus: [70_000, 71_000, 72_000], redis: [70_000, 71_000, 80_000], notes: ["a note"] }),
-      rowOf({ name: "return", chorus: [], redis: [], notes: [], failure: "peer b died" }),
+      rowOf({ name: "set-p1", chorus: [70_000, 71_000, 72_000], beside: [70_000, 71_000, 80_000], notes: ["a note"] }),
+      rowOf({ name: "return", chorus: [], beside: [], notes: [], failure: "peer b died" }),
     ],
     remarks: ["redis-server is not installed"],
   };
   const text = reportToText(report);
-  assert.match(text, /^2 cores of CPU, 8 GiB, linux 6 x64; node 20\.20\.0, Chorus 0\.1\.0, Redis not installed\n/);
+  assert.match(
+    text,
+    /^2 cores of CPU, 8 GiB, linux 6 x64; node 20\.20\.0, Chorus 0\.1\.0, Redis not installed, etcd 3\.4\.23\n/,
+  );
   assert.match(text, /set-p1 +71,000 +71,000 +ops\/s +1\.00 +0\.90 to 1\.00 +>= 0\.7 +>= 1 +aim\n/);
   assert.match(text, /return +- +- +s +- +- +<= 15 s +<= 5 s +failed\n/);
   assert.match(text, /\nset-p1: a note\nreturn: could not be measured: peer b died\n/);
   assert.match(text, /load average 3\.0 on 2 cores/);
   const json = JSON.parse(reportToJson(report)) as { format: number; figures: { name: string; verdict: string }[] };
-  assert.equal(json.format, 1);
+  assert.equal(json.format, 2);
   assert.deepEqual(
     json.figures.map(({ name, verdict }) => [name, verdict]),
     [

@@ -29,7 +29,7 @@ test("a small run measures both systems, prints JSON and leaves nothing behind",
     readonly figures: readonly {
       readonly name: string;
       readonly chorus: { readonly samples: readonly number[] };
-      readonly redis: { readonly samples: readonly number[] };
+      readonly beside: { readonly samples: readonly number[] };
     }[];
     readonly machine: { readonly node: string };
   };
@@ -38,14 +38,42 @@ test("a small run measures both systems, prints JSON and leaves nothing behind",
     figures.map(({ name }) => name),
     ["incr-p16", "lag-p50", "lag-p99", "restart-crash"],
   );
-  for (const { name, chorus, redis } of figures)
-    for (const { samples } of [chorus, redis]) {
+  for (const { name, chorus, beside } of figures)
+    for (const { samples } of [chorus, beside]) {
       assert.equal(samples.length, 1, name);
       assert(
         samples.every((sample) => sample > 0),
         `${name}: ${samples}`,
       );
     }
+  assert.deepEqual(readdirSync(directory), []);
+});
+
+const skipStrong = missingProgram("etcd") ?? false;
+if (skipStrong !== false) process.stdout.write(`skipped: ${skipStrong}\n`);
+
+test("--strong measures three peers beside three of etcd, also while one is killed", {
+  skip: skipStrong,
+}, async (t) => {
+  const directory = tempDirectory(t);
+  const bench = startBench(t, directory, ["--quick", "--json", "--only", "strong-set-p50,strong-gap"]);
+  assert.equal((await bench.ended).code, 0, bench.stderr());
+  const { figures } = JSON.parse(bench.stdout()) as {
+    readonly figures: readonly {
+      readonly name: string;
+      readonly chorus: { readonly samples: readonly number[] };
+      readonly beside: { readonly system: string; readonly samples: readonly number[] };
+    }[];
+  };
+  assert.deepEqual(
+    figures.map(({ name, beside }) => [name, beside.system]),
+    [
+      ["strong-set-p50", "etcd"],
+      ["strong-gap", "etcd"],
+    ],
+  );
+  for (const { name, chorus, beside } of figures)
+    for (const { samples } of [chorus, beside]) assert(samples.length === 1 && Number(samples[0]) > 0, name);
   assert.deepEqual(readdirSync(directory), []);
 });
 
