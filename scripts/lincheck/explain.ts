@@ -6,7 +6,7 @@
  * the chosen moment counts as unknown, and the part begins at a write that makes what was before it immaterial.
  */
 import type { HistoryEntry } from "./history.ts";
-import { checkHistory } from "./linearizability.ts";
+import { checkHistory, reads } from "./linearizability.ts";
 
 export interface Unexplained {
   readonly key: string;
@@ -23,7 +23,10 @@ const beginningsMax = 60;
 
 /** undefined: the operations of the key can be put in order. */
 export const explain = (entries: readonly HistoryEntry[], key: string, stepsMax?: number): Unexplained | undefined => {
-  const own = entries.filter((entry) => entry.key === key && entry.outcome !== "fail");
+  // A read of unknown outcome explains nothing.
+  const own = entries.filter(
+    (entry) => entry.key === key && (entry.outcome === "ok" || (entry.outcome === "unknown" && !reads.has(entry.op))),
+  );
   const ends = own.flatMap(({ outcome, end_ns }) => (outcome === "ok" && end_ns !== null ? [end_ns] : []));
   ends.sort((a, b) => a - b);
   const fails = (count: number): boolean => {
@@ -48,6 +51,7 @@ export const explain = (entries: readonly HistoryEntry[], key: string, stepsMax?
 const upTo = (entries: readonly HistoryEntry[], lastNs: number): HistoryEntry[] =>
   entries
     .filter(({ start_ns }) => start_ns <= lastNs)
+    .filter(({ op, end_ns }) => !reads.has(op) || (end_ns !== null && end_ns <= lastNs))
     .map((entry) =>
       entry.end_ns !== null && entry.end_ns > lastNs
         ? { ...entry, output: null, end_ns: null, outcome: "unknown" as const }
@@ -102,7 +106,7 @@ export const explanationText = ({ key, culprit, part }: Unexplained): string => 
   const unknown = part.filter(({ outcome }) => outcome === "unknown");
   const idle = new Set(unknown.slice(0, Math.max(0, unknown.length - unknownShownMax)));
   const shown = part.filter((entry) => !idle.has(entry)).slice(-shownMax);
-  const zeroNs = shown[0]?.start_ns ?? 0;
+  const zeroNs = (shown.find(({ outcome }) => outcome === "ok") ?? culprit).start_ns;
   const left = part.length - shown.length;
   return [
     `${key}: no order explains this part of ${part.length} operations (times in ms; > is the first answer that does not fit)`,

@@ -27,8 +27,8 @@ export const initialState: RegisterState = {
   fences: "{}",
 };
 
-export const stateKey = ({ value, endsNs, version, exact, fences }: RegisterState): string =>
-  `${value === null ? "-" : `=${value}`}|${endsNs ?? ""}|${version}${exact ? "!" : ""}|${fences}`;
+export const stateKey = ({ value, endsNs, ttlMs, version, exact, fences }: RegisterState): string =>
+  `${value === null ? "-" : `=${value}`}|${endsNs ?? ""},${ttlMs}|${version}${exact ? "!" : ""}|${fences}`;
 
 /** All states an operation may lead to, given what it answered. None: it cannot have been here. */
 export const nextStates = (state: RegisterState, entry: HistoryEntry): RegisterState[] => {

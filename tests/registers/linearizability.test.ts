@@ -103,6 +103,18 @@ test("ten thousand operations of eight clients, and fifty unknown ones, take a m
   assert.ok(performance.now() - startedMs < 10_000);
 });
 
+test("everybody dies at once: four appends of unknown outcome in a row, and dozens that never took place", () => {
+  const lines: string[] = [];
+  for (let index = 0; index < 2000; index++) lines.push(`${index * 3} ${index * 3 + 4} set s${index} -> ok`);
+  // Unknown ones of long ago, that never took effect.
+  for (let index = 0; index < 40; index++) lines.push(`${index * 100} 0 set u${index} -> ?`);
+  for (const letter of "abcdef") lines.push(`6005 0 append ${letter} -> ?`);
+  lines.push("6010 6011 set x -> ok");
+  for (const letter of "ghijkl") lines.push(`6012 0 append ${letter} -> ?`);
+  for (let index = 0; index < 500; index++) lines.push(`${6020 + index * 3} ${6024 + index * 3} get -> xljkg`);
+  assert.equal(checkHistory(history(lines.join("\n"))).ok, true);
+});
+
 test("a history comes back from its lines", () => {
   const entries = history("0 1 set x -> ok@65\n2 3 get -> ?");
   assert.deepEqual(parseHistory(writeHistory(entries)), entries);

@@ -1,6 +1,7 @@
 /** What clients do all day: some work on keys, some fight for a lock and write what it guards. */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Random } from "../../sim/random.ts";
+import { reads } from "../linearizability.ts";
 import type { StrongClient } from "./client.ts";
 import { chooseOperation } from "./mix.ts";
 import type { Recorder } from "./recorder.ts";
@@ -29,7 +30,7 @@ export const work = async ({ client, random, stop }: Worker, keys: readonly stri
     const fresh = client.fresh();
     const { operation, asksVersion } = chooseOperation(random, { isCounter, fresh, seen: seen.get(key) ?? "?" });
     if (random.chance(moveChance)) client.move();
-    const isWrite = !["get", "exists", "strlen", "type", "version", "pttl"].includes(operation.kind);
+    const isWrite = !reads.has(operation.kind);
     const told = await client.perform(
       { key, operation, asksVersion },
       isWrite && random.chance(0.6) ? fresh : undefined,
