@@ -238,6 +238,11 @@ export class Client {
     return this.#session.position;
   }
 
+  /** Is this a strong key of the cluster? One is read and written alone, and takes no part in a transaction. */
+  isStrong(key: Bytes): boolean {
+    return isStrongKey(key, this.#session.strongPrefixes);
+  }
+
   /**
    * The value; null when there is no such key.
    *

@@ -260,6 +260,8 @@ export const restoreBatchBytes = 4 * 1024 * 1024;
 /** `chorus export`: keys, and bytes of values, asked for at once. A longer value goes alone. */
 export const exportBatchKeys = 500;
 export const exportBatchBytes = 1024 * 1024;
+/** Strong keys, of 64 KiB at most, one operation each. */
+export const exportStrongAtOnce = 64;
 /** `chorus import`: entries, and bytes, of one MSET; its atomic step should stay small for the peers' clients. */
 export const importBatchKeys = 100;
 export const importBatchBytes = 32 * 1024;

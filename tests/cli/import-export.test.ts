@@ -101,6 +101,33 @@ describe("export and import", () => {
     assert.equal(some.out.split("\n").length - 1, 111);
   });
 
+  test("strong keys are among them, with what is left of their time", async () => {
+    await kv.call("SET", "strong:a", "1");
+    await kv.call("SET", "strong:b", "\xff", "PX", 3_600_000);
+    const exported = await run(["export", ...at(peer), "--prefix", "strong:", "-"]);
+    assert.equal(exported.code, 0, exported.err);
+    const lines = exported.out.trimEnd().split("\n").sort();
+    assert.equal(lines[0], '{"key":"strong:a","value":"1"}');
+    assert.match(lines[1] ?? "", /^\{"key":"strong:b","value":\{"base64":"\/w=="\},"expiresAtMs":\d+\}$/);
+    assert.equal(lines.length, 2);
+
+    const input = `${exported.out}{"key":"strong:late","value":"x","expiresAtMs":1000}\n{"key":"beside","value":"y"}\n`;
+    const imported = await run(["import", ...at(to), "-"], { input });
+    assert.equal(imported.code, 0, imported.err);
+    assert.match(imported.err, /^imported 3 keys/m);
+    assert.equal(await copy.call("GET", "strong:a"), "1");
+    assert.equal(await copy.call("TTL", "strong:a"), -1);
+    assert.equal(await copy.call("GET", "strong:b"), "\xff");
+    const leftMs = Number(await copy.call("PTTL", "strong:b"));
+    assert(leftMs > 3_000_000 && leftMs <= 3_600_000, `${leftMs} ms`);
+    assert.equal(await copy.call("GET", "beside"), "y");
+    const again = await run(["import", ...at(to), "--nx", "-"], { input: '{"key":"strong:a","value":"2"}\n' });
+    assert.equal(again.code, 0, again.err);
+    assert.equal(await copy.call("GET", "strong:a"), "1");
+    for (const key of ["strong:a", "strong:b"]) for (const client of [kv, copy]) await client.call("DEL", key);
+    await copy.call("DEL", "beside");
+  });
+
   test("--nx leaves what is there, --prefix and --from-line take a part, expired keys are left out", async () => {
     await copy.call("SET", "mine", "kept");
     const lines = [

@@ -1,9 +1,12 @@
 /**
  * `chorus export`: keys and values as lines of JSON. Each key is as it was at some moment; all of them at one moment is what
- * `chorus backup` gives. A key that is there all the while is written at least once.
+ * `chorus backup` gives, of all keys but the strong ones. A key that is there all the while is written at least once.
+ *
+ * Strong keys are read one by one, each from a majority. What is left of their time to live is written as a point in time of
+ * the peer's clock, as nearly as there is one.
  */
 import type { Client, Reply } from "../../../protocol/client.ts";
-import { exportBatchBytes, exportBatchKeys } from "../../../protocol/limits.ts";
+import { exportBatchBytes, exportBatchKeys, exportStrongAtOnce } from "../../../protocol/limits.ts";
 import { CommandFailure, usageFailure } from "../failure.ts";
 import { Progress } from "../progress.ts";
 import { onStopSignals } from "../signals.ts";
@@ -70,10 +73,26 @@ class Export {
     await this.#flush();
   }
 
-  /** Values may be long: first their lengths, then as many at a time as memory should hold. */
   async #page(keys: readonly Uint8Array[]): Promise<void> {
-    if (keys.length === 0) return;
     if (this.#signal.aborted) throw new CommandFailure("stopped", exitCodes.notDone);
+    await this.#plain(keys.filter((key) => !this.#kv.isStrong(key)));
+    const strong = keys.filter((key) => this.#kv.isStrong(key));
+    for (let at = 0; at < strong.length; at += exportStrongAtOnce) {
+      await this.#strong(strong.slice(at, at + exportStrongAtOnce));
+    }
+  }
+
+  async #strong(keys: readonly Uint8Array[]): Promise<void> {
+    const found = await Promise.all(keys.map((key) => this.#kv.versioned(key, { as: "bytes", retry: true })));
+    for (const [index, key] of keys.entries()) {
+      const shown = found[index];
+      if (shown !== null && shown !== undefined) await this.#entry(key, shown.value, shown.expiresAtMs ?? 0);
+    }
+  }
+
+  /** Values may be long: first their lengths, then as many at a time as memory should hold. */
+  async #plain(keys: readonly Uint8Array[]): Promise<void> {
+    if (keys.length === 0) return;
     const lengths = await this.#kv.transaction(
       keys.map((key) => ["STRLEN", key]),
       { retry: true },
@@ -107,11 +126,16 @@ class Export {
       const expiry = Number(replies[2 * index + 1]);
       // Gone since the scan saw it.
       if (!(value instanceof Uint8Array)) continue;
-      this.keys += 1;
-      if (expiry > 0) this.expiring += 1;
-      this.#text += entryToLine({ key, value, ...(expiry > 0 ? { expiresAtMs: expiry } : {}) });
-      if (this.#text.length >= flushBytes) await this.#flush();
+      await this.#entry(key, value, expiry);
     }
+  }
+
+  /** `expiresAtMs`: 0 or less, none. */
+  async #entry(key: Uint8Array, value: Uint8Array, expiresAtMs: number): Promise<void> {
+    this.keys += 1;
+    if (expiresAtMs > 0) this.expiring += 1;
+    this.#text += entryToLine({ key, value, ...(expiresAtMs > 0 ? { expiresAtMs } : {}) });
+    if (this.#text.length >= flushBytes) await this.#flush();
   }
 
   async #flush(): Promise<void> {

@@ -66,12 +66,14 @@ export class EntryWriter {
   async add(entry: Entry, place: number): Promise<void> {
     const { expiresAtMs } = entry;
     const bytes = bytesOf(entry);
-    if (expiresAtMs !== undefined && expiresAtMs <= Date.now()) {
+    const isStrong = this.#kv.isStrong(entry.key);
+    const leftMs = expiresAtMs === undefined ? 0 : expiresAtMs - Date.now();
+    if (expiresAtMs !== undefined && leftMs <= 0) {
       this.#counts.expired += 1;
       return;
     }
-    // A long value goes alone: one MSET has a bound on its bytes.
-    if (expiresAtMs === undefined && !this.#nx && bytes < importBatchBytes) {
+    // A long value goes alone: one MSET has a bound on its bytes. Strong keys always do, and take durations only.
+    if (expiresAtMs === undefined && !isStrong && !this.#nx && bytes < importBatchBytes) {
       this.#open ??= { entries: [], first: place, last: place, bytes: 0 };
       this.#open.entries.push(entry);
       this.#open.last = place;
@@ -79,7 +81,8 @@ export class EntryWriter {
       if (this.#open.entries.length >= importBatchKeys || this.#open.bytes >= importBatchBytes) this.#sendOpen();
     } else {
       this.#sendOpen();
-      const options = { retry: true, ...(expiresAtMs === undefined ? {} : { pxAt: expiresAtMs }) };
+      const expiry = expiresAtMs === undefined ? {} : isStrong ? { px: leftMs } : { pxAt: expiresAtMs };
+      const options = { retry: true, ...expiry };
       const sent = this.#kv.set(entry.key, entry.value, this.#nx ? { ...options, nx: true } : options);
       this.#send({ first: place, last: place, bytes, isDone: false }, async () => {
         if (await sent) this.#counts.written += 1;
