@@ -1,5 +1,5 @@
 /** Prints an InspectReport: the facts first, then the cells as a table. */
-import { type InspectCell, type InspectReport, loadInspectReport } from "./inspect.ts";
+import { type InspectCell, type InspectReport, type InspectStrongKey, loadInspectReport } from "./inspect.ts";
 import { bytesToText, countToText } from "./sizes.ts";
 import { type Cell, tableToText, visible } from "./table.ts";
 
@@ -29,6 +29,7 @@ export const inspectToText = (report: InspectReport): string => {
       "keys",
       `${countToText(keys.live)} live, ${countToText(keys.tombstones)} tombstones, ${countToText(keys.expired)} expired`,
     ],
+    ["strong keys", strongToText(report.strong)],
     ["conflicts", countToText(report.conflicts)],
     [
       "checkpoint",
@@ -58,9 +59,30 @@ export const inspectToText = (report: InspectReport): string => {
     );
   if (report.cells.length > 0)
     parts.push(tableToText(["key", "state", "value", "written", "by", "expires"], report.cells.map(cellRow)));
-  if (report.truncated) parts.push("more cells are there; --count N shows more, --prefix P fewer");
+  const { strong } = report;
+  if (strong.keys.length > 0)
+    parts.push(
+      tableToText(["strong key", "state", "value", "version", "ballot", "promised", "ttl"], strong.keys.map(strongRow)),
+    );
+  if (report.truncated || strong.truncated) parts.push("more cells are there; --count N shows more, --prefix P fewer");
   return parts.join("\n\n");
 };
+
+const strongToText = ({ prefixes, admitted, live, others }: InspectReport["strong"]): string => {
+  if (prefixes.length === 0) return "none yet";
+  const standing = admitted ? "this disk answers for them" : "this disk does not answer for them";
+  return `${countToText(live)} live, ${countToText(others)} deleted or only promised, under ${prefixes.join(" ")}; ${standing}`;
+};
+
+const strongRow = (row: InspectStrongKey): Cell[] => [
+  bytesAsText(row.key),
+  row.state,
+  row.value === undefined ? "-" : bytesAsText(row.value),
+  { right: row.version === 0 ? "-" : String(row.version) },
+  row.ballot || "-",
+  row.promise || "-",
+  row.ttlMs === 0 ? "-" : `${countToText(row.ttlMs)} ms`,
+];
 
 const vectorToText = (vector: Readonly<Record<string, number>>): string =>
   Object.entries(vector)

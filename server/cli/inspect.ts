@@ -9,10 +9,13 @@
 import { cp, mkdtemp, readdir, readFile, readlink, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
+import { decodeRegisterValue } from "../../protocol/register-value.ts";
 import { type PeerName, parsePeerName } from "../../protocol/words.ts";
-import { recover } from "../recovery.ts";
+import { recover, type StrongRestorer } from "../recovery.ts";
+import { type Ballot, Registers } from "../registers/index.ts";
 import { isExpired, Replica, recordType, stampToMs } from "../replica/index.ts";
 import { type FileStorage, openFileStorage } from "../storage/open.ts";
+import { decodePrefixes } from "../strong/strong-store.ts";
 import { CommandFailure, failureText } from "./failure.ts";
 
 export interface InspectReport {
@@ -41,6 +44,18 @@ export interface InspectReport {
   };
   readonly keys: { readonly live: number; readonly tombstones: number; readonly expired: number };
   readonly conflicts: number;
+  readonly strong: {
+    /** Empty: the peer was never started. */
+    readonly prefixes: readonly string[];
+    /** Whether this disk answers for registers; one that never did, or was rolled back, does not. */
+    readonly admitted: boolean;
+    readonly live: number;
+    /** Deleted and not purged, or only promised. */
+    readonly others: number;
+    /** In byte order, as many as were asked for. */
+    readonly keys: readonly InspectStrongKey[];
+    readonly truncated: boolean;
+  };
   /** Cells in byte order of their keys, as many as were asked for. */
   readonly cells: readonly InspectCell[];
   /** There are more cells than these. */
@@ -57,6 +72,24 @@ export interface InspectCell {
   readonly stampMs: number;
   /** Unix ms; 0 for none. */
   readonly expiresAtMs: number;
+}
+
+/** A register as this disk accepted it. A majority may have accepted something newer. */
+export interface InspectStrongKey {
+  readonly key: string;
+  /** `promised`: nothing was accepted here yet. */
+  readonly state: "live" | "deleted" | "promised";
+  readonly value: string | undefined;
+  readonly version: number;
+  /** `counter@origin`; empty: none. */
+  readonly ballot: string;
+  readonly promise: string;
+  /** As it was set, ms; 0 for none. How much is left nobody can tell from a disk. */
+  readonly ttlMs: number;
+  /** Operation ids it remembers. */
+  readonly operations: number;
+  /** Highest fencing token seen, per lock. */
+  readonly fences: Readonly<Record<string, number>>;
 }
 
 export interface InspectQuery {
@@ -104,7 +137,16 @@ const report = async (
     recentBytesMax: 0,
   });
   let checkpointCells = 0;
-  const recovery = await recover(storage, replica, (words) => process.stderr.write(`${words}\n`));
+  const registers = new Registers({ name, peers: [name], random: () => 0, deadKeptMs: 0, choresMs: 0 });
+  let prefixes: readonly string[] = [];
+  const strong: StrongRestorer = {
+    prefixes: (bytes) => {
+      prefixes = decodePrefixes(bytes);
+    },
+    restore: (bytes) => registers.restore(bytes),
+    checkpointRestored: () => registers.checkpointRestored(),
+  };
+  const recovery = await recover(storage, replica, (words) => process.stderr.write(`${words}\n`), strong);
   checkpointCells = recovery.cells;
   let incarnation = "";
   for await (const batch of storage.replay(log.firstLsn)) {
@@ -167,10 +209,38 @@ const report = async (
     },
     keys,
     conflicts: state.journal.count,
+    strong: { prefixes, admitted: registers.acceptor.admitted, ...strongKeys(registers, query) },
     cells: cells.slice(0, query.cellsMax),
     truncated: cells.length > query.cellsMax,
   };
 };
+
+const strongKeys = (
+  { acceptor }: Registers,
+  { prefix, cellsMax }: InspectQuery,
+): Pick<InspectReport["strong"], "live" | "others" | "keys" | "truncated"> => {
+  const keys: InspectStrongKey[] = [];
+  for (const [key, { accepted, promise, value }] of acceptor.entries()) {
+    if (!key.startsWith(prefix)) continue;
+    const held = value === "" ? undefined : decodeRegisterValue(value);
+    keys.push({
+      key,
+      state: held === undefined ? "promised" : held.bytes === undefined ? "deleted" : "live",
+      value: held?.bytes,
+      version: held?.version ?? 0,
+      ballot: ballotText(accepted),
+      promise: ballotText(promise),
+      ttlMs: held?.lease?.ttlMs ?? 0,
+      operations: held?.ops.length ?? 0,
+      fences: Object.fromEntries((held?.fences ?? []).map(({ lock, token }) => [lock, token])),
+    });
+  }
+  keys.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  const live = acceptor.liveCount;
+  return { live, others: acceptor.size - live, keys: keys.slice(0, cellsMax), truncated: keys.length > cellsMax };
+};
+
+const ballotText = ({ counter, origin }: Ballot): string => (counter === 0 ? "" : `${counter}@${origin}`);
 
 const loadPeerName = async (directory: string): Promise<PeerName> => {
   let text: string;

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { StatusStrong } from "../../protocol/status.ts";
+import { loadInspectReport } from "../../server/cli/inspect.ts";
 import { until } from "../support/processes.ts";
 import { quickLinks, type RealCluster, type RealPeer, withCluster } from "../support/real-cluster.ts";
 import type { Outcome } from "../support/resp-client.ts";
@@ -229,8 +230,17 @@ test("prefixes are for good, and the same at all peers", async (t) => {
   await withCluster(t, { count: 2, peerOptions: quickLinks, mayFail: true }, async (cluster) => {
     const [a, b] = cluster.peers as [RealPeer, RealPeer];
     await answering(cluster.peers, 2);
+    // Of two peers both are the majority.
+    assert.equal(await a.call("SET", "strong:k", "v"), "OK");
     await b.kill();
     const words = await b.launch("--strong-prefix", "lock:,id:");
+    const report = await loadInspectReport(b.dataDirectory, { prefix: "", cellsMax: 10 });
+    assert.deepEqual(report.strong.prefixes, ["strong:"]);
+    assert.equal(report.strong.admitted, true);
+    assert.deepEqual(
+      report.strong.keys.map(({ key, state, value }) => [key, state, value]),
+      [["strong:k", "live", "v"]],
+    );
     assert.match(words ?? "", /^[^\n]*born with --strong-prefix strong:, which is for good; id:,lock: was given$/);
     await b.end();
     b.wipe();
