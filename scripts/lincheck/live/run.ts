@@ -15,6 +15,7 @@ const progressMs = 5000;
 /** Below this there is no time for a disk to be lost and readmitted. */
 const lostDiskSecondsMin = 40;
 const answersMsMax = 15_000;
+const returnMsMax = 60_000;
 
 export interface RunResult {
   readonly recorder: Recorder;
@@ -120,7 +121,7 @@ const load = async (
       await Promise.race([delay(50), failure]);
     over.abort();
     await Promise.all(running);
-    await cluster.ready();
+    await cluster.ready(cluster.peers, returnMsMax);
     for (const peer of cluster.peers)
       for (const key of everyKey) {
         const reader = clientOf(`end-${peer.name}`, peer, randomOf(998));
