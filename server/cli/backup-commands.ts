@@ -20,7 +20,7 @@ export const addBackupCommands = (program: Command, { examples, setExitCode }: C
       "after",
       `
 Any one peer has all data; take the backup of one that is caught up. It goes on serving meanwhile. FILE gets its name when it
-is whole and on disk; a backup that is cut short leaves nothing.
+is whole and on disk; a backup that is cut short leaves nothing. Strong keys are not in it: see chorus export.
 
 Exit code: 0 done, 1 not done, 2 wrong usage.`,
     )
