@@ -392,6 +392,7 @@ export class Client {
     return await acquireLock(`${prefix}lock:${name}`, options, {
       ask: (words, limits) => this.#ask(words, limits),
       timeoutMs: this.#defaults.timeoutMs,
+      whenClosed: (listener) => this.#session.whenClosed(listener),
     });
   }
 

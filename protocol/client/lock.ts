@@ -49,6 +49,8 @@ interface LockClient {
   ) => Promise<WireReply>;
   /** Of a call. */
   readonly timeoutMs: number;
+  /** Nothing is renewed from then on. The result ends it. */
+  readonly whenClosed: (listener: () => void) => () => void;
 }
 
 const ttlMsMin = 100;
@@ -59,7 +61,7 @@ const believedShare = 0.99;
 const renewalsPerTtl = 3;
 const triesPerRenewal = 5;
 const pollMsMin = 20;
-const pollMsMax = 500;
+const pollMsMax = 200;
 
 /** Made by `kv.lock`. */
 export class Lock {
@@ -76,6 +78,7 @@ export class Lock {
   #renewAtMs: number;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isRenewing = false;
+  #unlisten: () => unknown = () => undefined;
   #released: Promise<boolean> | undefined;
   #why = "it was not renewed in time";
 
@@ -93,6 +96,7 @@ export class Lock {
     this.#believedUntilMs = believedUntilMs(askedAtMs, granted.ttlMs);
     this.#renewAtMs = askedAtMs + granted.ttlMs / renewalsPerTtl;
     this.#arm();
+    this.#unlisten = client.whenClosed(() => this.#lose("the client was closed"));
   }
 
   /** For `set`: `{ fence: lock.fence }`. */
@@ -125,7 +129,7 @@ export class Lock {
   }
 
   async #release(): Promise<boolean> {
-    clearTimeout(this.#timer);
+    this.#stop();
     const { ask, timeoutMs } = this.#client;
     return numberOf("DELEX", await ask(["DELEX", this.key, "IFEQ", this.#owner], { timeoutMs })) === 1;
   }
@@ -155,7 +159,6 @@ export class Lock {
     } catch (error) {
       // Not renewed, whatever the outcome: only what was granted counts. There is time to try again.
       if (!(error instanceof ChorusError)) throw error;
-      if (error.code === "CLOSED") this.#lose(error.message);
       this.#why = `it was not renewed in time: ${error.code} ${error.message}`;
       nextMs /= triesPerRenewal;
     }
@@ -164,8 +167,13 @@ export class Lock {
     if (this.#released === undefined && !this.signal.aborted) this.#arm();
   }
 
-  #lose(why: string): void {
+  #stop(): void {
     clearTimeout(this.#timer);
+    this.#unlisten();
+  }
+
+  #lose(why: string): void {
+    this.#stop();
     if (this.#released !== undefined) return;
     this.#lost.abort(new ChorusError("LOCK_LOST", `${this.key} is lost: ${why}`, "unknown"));
   }

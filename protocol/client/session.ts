@@ -171,6 +171,7 @@ export class Session {
   #nextOrder = 1;
 
   readonly #subscriptions = new Set<Subscription>();
+  readonly #closeListeners = new Set<() => void>();
   readonly #running = new Map<number, Subscription>();
   /** Of the last answer. Positions of watches come on top, see `position`. */
   #answered: string;
@@ -187,6 +188,13 @@ export class Session {
 
   get state(): ClientState {
     return this.#state;
+  }
+
+  /** Told by close(). The result ends it. (An AbortSignal warns of a leak from its eleventh listener on.) */
+  whenClosed(listener: () => void): () => void {
+    if (this.#closing.signal.aborted) listener();
+    else this.#closeListeners.add(listener);
+    return () => this.#closeListeners.delete(listener);
   }
 
   get timeoutMs(): number {
@@ -254,6 +262,7 @@ export class Session {
       for (const call of [...flying, ...waiting]) call.fail("CLOSED", "the client was closed");
       for (const subscription of this.#subscriptions) subscription.onClosed(refused("CLOSED", "the client was closed"));
       this.#subscriptions.clear();
+      for (const listener of this.#closeListeners) listener();
       this.#setState({ kind: "closed" });
       this.onClosed();
       await this.#strong?.close();
