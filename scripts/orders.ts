@@ -8,23 +8,28 @@
  * Here they are all in one process; each has a connection of its own and shares nothing with the others but the experts,
  * so each could as well be one.
  */
+import { randomUUID } from "node:crypto";
+import { type Client, connect } from "../protocol/client.ts";
 import { CommandFailure, failureText } from "../server/cli/failure.ts";
 import { onStopSignals } from "../server/cli/signals.ts";
 import { hostPortToText } from "../server/settings.ts";
 import { findPeers } from "./load/peers.ts";
 import { Latencies } from "./load/statistics.ts";
 import { checkOrders } from "./orders/check.ts";
+import { ClaimingEngineer } from "./orders/claiming-engineer.ts";
 import { Customer } from "./orders/customer.ts";
 import { Engineer } from "./orders/engineer.ts";
 import { Experts } from "./orders/experts.ts";
 import { helpText, type Options, parseOptions } from "./orders/options.ts";
-import type { OrderRecord } from "./orders/orders.ts";
+import { claimKey, type OrderRecord } from "./orders/orders.ts";
 import { isGood, type OrdersReport, reportToText } from "./orders/report.ts";
 import { newCounts, Store } from "./orders/store.ts";
 
 const say = (words: string): void => void process.stderr.write(`${words}\n`);
 const firstAnswerMsMax = 3000;
 const lineMs = 1000;
+/** An operation on a strong key is tried for so long, at all peers. */
+const strongMsMax = 60_000;
 /** Orders under way get so long when no more are wanted. */
 const stopMsMax = 10_000;
 
@@ -43,6 +48,20 @@ const someoneAnswers = async (targets: readonly string[]): Promise<void> => {
   throw new CommandFailure(`${why.join("; ")}. Is npm start running? --targets says where`);
 };
 
+/** A client for strong keys: it goes to the peers, also where HTTP goes by a gateway. */
+const openStrong = async ({ targets }: Options): Promise<Client> => {
+  const peers = (await findPeers(targets)).map(hostPortToText);
+  const { password } = targets;
+  const strong = await connect(peers, { timeoutMs: strongMsMax, ...(password === undefined ? {} : { password }) });
+  try {
+    await strong.version(claimKey("nobody", 0));
+  } catch (error) {
+    await strong.close();
+    throw new CommandFailure(`--claim strong: ${failureText(error)}`);
+  }
+  return strong;
+};
+
 const runShop = async (options: Options, stop: AbortSignal): Promise<OrdersReport> => {
   const targets = options.targets.addresses.map((address) => `http://${hostPortToText(address)}`);
   await someoneAnswers(targets);
@@ -55,14 +74,18 @@ const runShop = async (options: Options, stop: AbortSignal): Promise<OrdersRepor
 
   const { workMs, expertMs, looks, patienceMs, type, orders } = options;
   const experts = new Experts(options.experts);
-  const engineers = Array.from(
-    { length: options.engineers },
-    (_, number) =>
-      new Engineer({
-        ...{ number, engineers: options.engineers, store: open(), experts },
-        ...{ workMs, expertMs, signal: ended.signal },
-      }),
-  );
+  const isStrong = options.claim === "strong";
+  const strong = await Promise.all(Array.from({ length: isStrong ? options.engineers : 0 }, () => openStrong(options)));
+  const run = randomUUID();
+  const engineers = Array.from({ length: options.engineers }, (_, number) => {
+    const own = {
+      ...{ number, engineers: options.engineers, store: open(), experts },
+      ...{ workMs, expertMs, signal: ended.signal },
+    };
+    const client = strong[number];
+    return client === undefined ? new Engineer(own) : new ClaimingEngineer({ ...own, strong: client, run });
+  });
+  const claiming = engineers.filter((engineer) => engineer instanceof ClaimingEngineer);
   const names = Array.from({ length: options.customers }, (_, index) => `c${index + 1}`);
   const records = new Map<string, OrderRecord[]>(names.map((name) => [name, []]));
   const latencies = new Latencies();
@@ -122,6 +145,12 @@ const runShop = async (options: Options, stop: AbortSignal): Promise<OrdersRepor
     ordersPerSecond: latencies.count / seconds,
     madeBy: engineers.map(({ made }) => made),
     mostExpertsAtWork: experts.mostAtWork,
+    claims: isStrong
+      ? {
+          beaten: claiming.reduce((sum, { beaten }) => sum + beaten, 0),
+          discarded: claiming.reduce((sum, { discarded }) => sum + discarded, 0),
+        }
+      : null,
     cache: Object.fromEntries(counts.cache),
     placedAgain: customers.reduce((sum, { placedAgain }) => sum + placedAgain, 0),
     rewritten: engineers.reduce((sum, { rewritten }) => sum + rewritten, 0),
@@ -129,7 +158,11 @@ const runShop = async (options: Options, stop: AbortSignal): Promise<OrdersRepor
     staleSessions: counts.staleSessions,
     olderReads: customers.reduce((sum, { olderReads }) => sum + olderReads, 0),
     checked: options.verify
-      ? await checkOrders({ records, engineers: options.engineers }, await findPeers(options.targets), password)
+      ? await checkOrders(
+          { records, engineers: options.engineers, strong: strong[0] },
+          await findPeers(options.targets),
+          password,
+        )
       : null,
   };
 };

@@ -1,16 +1,19 @@
 /** Afterwards: is every order recorded, once, alike, at every peer? Read at the peers themselves, not by the gateway. */
 import { setTimeout as delay } from "node:timers/promises";
+import type { Client } from "../../protocol/client.ts";
 import { failureText } from "../../server/cli/failure.ts";
 import { type HostPort, hostPortToText } from "../../server/settings.ts";
 import { RespConnection } from "../bench/resp-connection.ts";
 import { statusOf } from "../load/peers.ts";
-import { engineerOf, lastKey, type OrderRecord, orderKey, parseRecord } from "./orders.ts";
+import { claimKey, engineerOf, lastKey, type OrderRecord, orderKey, parseRecord } from "./orders.ts";
 
 /** What must be there, from what the customers saw. */
 export interface Expected {
   /** As the customer got them, in its order. */
   readonly records: ReadonlyMap<string, readonly OrderRecord[]>;
   readonly engineers: number;
+  /** With `--claim strong`: the strong keys say who made what. */
+  readonly strong: Client | undefined;
 }
 
 export interface Checked {
@@ -33,7 +36,8 @@ export const checkOrders = async (
   const orders = [...expected.records.values()].reduce((sum, { length }) => sum + length, 0);
   const deadlineMs = performance.now() + settleMsMax;
   for (;;) {
-    const complaints = (await Promise.all(peers.map((peer) => checkPeer(expected, peer, password)))).flat();
+    const perPeer = peers.map((peer) => checkPeer(expected, peer, password));
+    const complaints = (await Promise.all([...perPeer, checkClaims(expected)])).flat();
     if (complaints.length === 0 || performance.now() > deadlineMs)
       return {
         orders,
@@ -46,7 +50,7 @@ export const checkOrders = async (
 };
 
 const checkPeer = async (
-  { records, engineers }: Expected,
+  { records, engineers, strong }: Expected,
   http: HostPort,
   password: string | undefined,
 ): Promise<string[]> => {
@@ -64,7 +68,8 @@ const checkPeer = async (
         const found = await connection.call("MGET", ...batch.map(({ n }) => orderKey(customer, n)));
         for (const [index, record] of batch.entries()) {
           const text: unknown = Array.isArray(found) ? found[index] : null;
-          const words = misfit(record, typeof text === "string" ? text : undefined, engineers);
+          const isByName = strong === undefined;
+          const words = misfit(record, typeof text === "string" ? text : undefined, isByName ? engineers : undefined);
           if (words !== undefined) complaints.push(`order ${record.n} of ${customer} at ${name} ${words}`);
         }
       }
@@ -81,13 +86,29 @@ const checkPeer = async (
   return complaints;
 };
 
-/** The very record its customer was given: another one would mean that it was made twice. */
-const misfit = (given: OrderRecord, text: string | undefined, engineers: number): string | undefined => {
+/** What a majority decided on is what the customer was given. */
+const checkClaims = async ({ records, strong }: Expected): Promise<string[]> => {
+  if (strong === undefined) return [];
+  const complaints: string[] = [];
+  for (const [customer, own] of records) {
+    for (const record of own) {
+      const held = await strong.get(claimKey(customer, record.n)).catch((error: unknown) => failureText(error));
+      const decided = held === null ? undefined : parseRecord(held);
+      if (JSON.stringify(decided) !== JSON.stringify(record))
+        complaints.push(`order ${record.n} of ${customer} was decided to be another: ${held ?? "none"}`);
+    }
+  }
+  return complaints;
+};
+
+/** The very record its customer was given: another one would mean that it was made twice. `engineers`: made by name. */
+const misfit = (given: OrderRecord, text: string | undefined, engineers: number | undefined): string | undefined => {
   if (text === undefined) return "is missing";
   const found = parseRecord(text);
   if (found === undefined) return "is no record";
   if (JSON.stringify(found) !== JSON.stringify(given)) return `is another than its customer was given: ${text}`;
-  if (found.engineer !== engineerOf(found.customer, found.n, engineers)) return "was made by an engineer it is not of";
+  if (engineers !== undefined && found.engineer !== engineerOf(found.customer, found.n, engineers))
+    return "was made by an engineer it is not of";
   return (found.expert === undefined) === (found.type === "regular")
     ? undefined
     : "has an expert it should not have, or none";

@@ -103,28 +103,29 @@ export class Engineer {
       this.#records.set(key, found);
       return;
     }
-    const record = JSON.stringify(await this.#make(request));
+    const record = JSON.stringify(await make(request, this.#options));
     // Before it is written: should the answer not come, the next try writes the same.
     this.#records.set(key, record);
     this.made++;
     await store.put(key, record);
   }
-
-  async #make(request: LaptopRequest): Promise<OrderRecord> {
-    const { workMs, expertMs, experts } = this.#options;
-    await delay(workMs);
-    const expert =
-      request.type === "regular"
-        ? undefined
-        : await experts.with(async (helping) => {
-            await delay(expertMs);
-            return helping;
-          });
-    return {
-      ...request,
-      engineer: this.number,
-      ...(expert === undefined ? {} : { expert }),
-      madeAt: new Date().toISOString(),
-    };
-  }
 }
+
+/** The work itself, with an expert where the laptop is custom. */
+export const make = async (request: LaptopRequest, options: EngineerOptions): Promise<OrderRecord> => {
+  const { number, workMs, expertMs, experts } = options;
+  await delay(workMs);
+  const expert =
+    request.type === "regular"
+      ? undefined
+      : await experts.with(async (helping) => {
+          await delay(expertMs);
+          return helping;
+        });
+  return {
+    ...request,
+    engineer: number,
+    ...(expert === undefined ? {} : { expert }),
+    madeAt: new Date().toISOString(),
+  };
+};

@@ -1,7 +1,7 @@
 /**
  * The experts: few, and each helps one engineer at a time. Engineers wait in line.
  *
- * A pool in one process. Over several processes an expert would be a lock that all agree on: a strong key.
+ * A pool in one process. Over several processes an expert would be a lock that all agree on: `kv.lock`.
  */
 export class Experts {
   readonly #free: number[];

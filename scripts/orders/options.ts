@@ -11,6 +11,8 @@ export interface Options {
   readonly type: "regular" | "custom" | "mixed";
   readonly engineers: number;
   readonly experts: number;
+  /** Who makes an order: the one its name says, or who claims it. */
+  readonly claim: "name" | "strong";
   readonly workMs: number;
   readonly expertMs: number;
   readonly looks: number;
@@ -25,6 +27,7 @@ export const helpText = `Examples:
   npm start                                                      # in another terminal: peers, and a gateway on port 5000
   npm run orders -- --customers 8 --orders 50 --type custom --engineers 4 --experts 2
   npm run orders -- --orders 500 --type regular                  # and meanwhile: npm run cluster -- kill b
+  npm run orders -- --claim strong                               # whoever is idle takes the next order
   npm run orders -- --targets http://localhost:6001,http://localhost:6002   # peers rather than a gateway
 
 A shop for laptops, as an example of a program on Chorus (docs/EXAMPLE-ORDERS.md). Customers order, engineers make what is
@@ -37,6 +40,7 @@ theirs to make, experts help with what is custom. Every order is recorded once, 
   --type TYPE       regular, custom, or mixed: every other one (mixed)
   --engineers N     1 to 1000 (4)
   --experts N       1 to 1000 (2)
+  --claim HOW       who makes an order: name, the engineer its name says; strong, who claims it by a strong key (name)
   --work MS         of an engineer on a laptop, 0 to 60000 (2)
   --expert-work MS  of an expert on a custom one, 0 to 60000 (5)
   --looks N         how often a customer looks at the last order of somebody, per order, 0 to 1000 (4)
@@ -55,6 +59,7 @@ const flags = {
   type: { type: "string" },
   engineers: { type: "string" },
   experts: { type: "string" },
+  claim: { type: "string" },
   work: { type: "string" },
   "expert-work": { type: "string" },
   looks: { type: "string" },
@@ -66,6 +71,7 @@ const flags = {
 } as const;
 
 const types = ["regular", "custom", "mixed"] as const;
+const claims = ["name", "strong"] as const;
 
 /** Undefined: help was asked for. Throws a CommandFailure with exit code 2. */
 export const parseOptions = (given: readonly string[]): Options | undefined => {
@@ -78,10 +84,12 @@ export const parseOptions = (given: readonly string[]): Options | undefined => {
     if (number >= min && number <= max) return number;
     throw usageFailure(`flag --${flag}: expected a whole number, ${min} to ${max}, got "${text}"`);
   };
-  const typed = values.type ?? "mixed";
-  const type = types.find((known) => known === typed);
-  if (type === undefined)
-    throw usageFailure(`flag --type: expected ${types.join(", ")}, got "${typed}"${didYouMean(typed, types)}`);
+  const oneOf = <Word extends string>(flag: "type" | "claim", words: readonly Word[], otherwise: Word): Word => {
+    const typed = values[flag] ?? otherwise;
+    const word = words.find((known) => known === typed);
+    if (word !== undefined) return word;
+    throw usageFailure(`flag --${flag}: expected ${words.join(", ")}, got "${typed}"${didYouMean(typed, words)}`);
+  };
   const targets = parseTargets(values.targets ?? targetsDefault);
   if (typeof targets === "string") throw usageFailure(`flag --targets: ${targets}`);
   if (targets.protocol !== "http") throw usageFailure("flag --targets: expected http://host:port,...");
@@ -89,7 +97,8 @@ export const parseOptions = (given: readonly string[]): Options | undefined => {
     targets,
     customers: whole("customers", 1, 1000, 8),
     orders: whole("orders", 1, 100_000, 50),
-    type,
+    type: oneOf("type", types, "mixed"),
+    claim: oneOf("claim", claims, "name"),
     engineers: whole("engineers", 1, 1000, 4),
     experts: whole("experts", 1, 1000, 2),
     workMs: whole("work", 0, 60_000, 2),

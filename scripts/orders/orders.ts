@@ -5,6 +5,10 @@
  *   order:CUSTOMER:N     who made it                       written by the one engineer the order belongs to
  *   last:CUSTOMER        the customer's last order         written by the customer alone
  *
+ * With `--claim strong` there is one more, which all engineers write, one after the other:
+ *
+ *   strong:claim:CUSTOMER:N    who makes the order, then its record
+ *
  * An order has one key, so it is recorded once, however often it is written.
  */
 
@@ -28,13 +32,15 @@ export interface OrderRecord extends LaptopRequest {
 
 export const requestPrefix = "request:";
 export const requestKey = (customer: string, n: number): string => `${requestPrefix}${customer}:${n}`;
-export const orderPrefix = (customer: string): string => `order:${customer}:`;
+export const ordersPrefix = "order:";
+export const orderPrefix = (customer: string): string => `${ordersPrefix}${customer}:`;
 export const orderKey = (customer: string, n: number): string => `${orderPrefix(customer)}${n}`;
+export const claimKey = (customer: string, n: number): string => `strong:claim:${customer}:${n}`;
 export const lastKey = (customer: string): string => `last:${customer}`;
 
 /**
  * Which engineer makes an order: said by its name alone, so all engineers agree without asking each other (FNV-1a). A
- * claim ("I take it") would need a condition that all peers judge alike; a plain key has none.
+ * claim ("I take it") needs a condition that all peers judge alike: a plain key has none, a strong key has.
  */
 export const engineerOf = (customer: string, n: number, engineers: number): number => {
   let hash = 0x811c9dc5;

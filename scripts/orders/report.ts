@@ -16,6 +16,8 @@ export interface OrdersReport {
   /** Laptops made, by engineer; more in all than orders would mean that some were made twice. */
   readonly madeBy: readonly number[];
   readonly mostExpertsAtWork: number;
+  /** With `--claim strong`: claims that another engineer had already, and laptops made for a claim that had run out. */
+  readonly claims: { readonly beaten: number; readonly discarded: number } | null;
   readonly cache: Readonly<Record<string, number>>;
   readonly placedAgain: number;
   readonly rewritten: number;
@@ -41,6 +43,11 @@ export const reportToText = (report: OrdersReport, options: Options): string => 
     `latency      mean ${ms(latency.meanMs)} ms   (p50 ${ms(latency.p50Ms)}, p99 ${ms(latency.p99Ms)}, max ${ms(latency.maxMs)}), from ordering to holding the record`,
     `throughput   ${report.ordersPerSecond.toFixed(1)} orders/s`,
     `made by      ${madeBy.map((made, engineer) => `engineer ${engineer}: ${whole(made)}`).join(", ")}; at most ${report.mostExpertsAtWork} of ${options.experts} experts at work at a time`,
+    ...(report.claims === null
+      ? []
+      : [
+          `claims       by strong keys; ${whole(report.claims.beaten)} came second, ${whole(report.claims.discarded)} laptops thrown away`,
+        ]),
     reads === 0
       ? "last order   no X-Cache: there is no gateway between"
       : `last order   ${whole(reads)} reads: ${Object.entries(cache)

@@ -70,6 +70,33 @@ test("a peer killed in the middle, and back later: nothing is lost or doubled", 
   });
 });
 
+test("claimed by strong keys, while a peer is killed: each is made by one, whoever is idle", async (t) => {
+  await withCluster(t, {}, async (cluster) => {
+    // Somebody died with the first order of c2 in hand: it is made once the claim has run out.
+    await cluster.peer("b").call("SET", "strong:claim:c2:1", "dead/0", "PX", 1500);
+    const shop = startShop(t, [
+      ...["--targets", targetsOf(cluster), "--customers", "4", "--orders", "20", "--work", "2", "--expert-work", "4"],
+      ...["--patience", "1000", "--claim", "strong", "--json"],
+    ]);
+    await until("some orders are made", async () => (await cluster.peer("b").call("EXISTS", "order:c1:3")) === 1);
+    // It is the target all begin with, engineers and customers.
+    await cluster.peer("a").kill();
+    await until("others went on", async () => (await cluster.peer("b").call("EXISTS", "order:c1:7")) === 1);
+    await cluster.peer("a").start();
+    assert.deepEqual(await shop.ended, { code: 0, signal: null }, shop.stderr() + shop.stdout());
+    const report = JSON.parse(shop.stdout()) as OrdersReport;
+    assert.equal(report.orders, 80);
+    assert.equal(report.checked?.wrong, 0);
+    assert.equal(
+      report.madeBy.reduce((sum, made) => sum + made, 0),
+      80,
+      "none was made twice",
+    );
+    assert.equal(report.claims?.discarded, 0);
+    t.diagnostic(`made by ${report.madeBy.join(", ")}; ${report.claims?.beaten} claims came second`);
+  });
+});
+
 test("through a gateway: last orders come from its cache, and a dead peer costs nothing", async (t) => {
   build();
   const cluster = await OwnCluster.start(openStage(false), { peers: 3, flags: {}, way: "gateway" });
@@ -180,6 +207,7 @@ test("events of a stream are read in whatever pieces they come", async () => {
 test("wrong usage is refused with the flag's name and exit code 2", () => {
   for (const [given, words] of [
     ["--type costum", /did you mean custom/],
+    ["--claim stong", /--claim: .*did you mean strong/],
     ["--customers 0", /--customers: expected a whole number, 1 to 1000/],
     ["--targets ws://a:1", /expected http/],
     ["--enginers 2", /did you mean engineers/],
