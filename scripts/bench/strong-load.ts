@@ -109,60 +109,73 @@ export const fill = (clients: readonly StrongClient[], keyspace: number): Promis
     for (const client of clients) next(client);
   });
 
-/** SETs at a rate, whatever comes back, dealt out to the clients in turn. */
+interface OpenLoad {
+  /** SETs a second. */
+  readonly rate: number;
+  readonly keyspace: number;
+  readonly underWayMax: number;
+  /** Index of the server, and when. */
+  readonly onAnswer?: (server: number, nowMs: number) => void;
+}
+
+/**
+ * SETs at a rate, whatever comes back. Clients get them in turn, but one that waits for an answer is passed over while
+ * another does not: a connection that is held up holds up only what was sent on it.
+ */
 export class OpenLoop {
   readonly latencies = new Latencies();
   answered = 0;
   failures = 0;
   #underWay = 0;
   #isStopping = false;
+  readonly #clients: readonly StrongClient[];
+  readonly #load: OpenLoad;
+  /** Operations each client waits for. */
+  readonly #waiting: number[];
+  #turn = 0;
   readonly #running: Promise<void>;
 
-  /** `onAnswer`: index of the server, and when. */
-  constructor(
-    clients: readonly StrongClient[],
-    given: {
-      readonly rate: number;
-      readonly keyspace: number;
-      readonly underWayMax: number;
-      readonly onAnswer?: (server: number, nowMs: number) => void;
-    },
-  ) {
-    this.#running = this.#run(clients, given);
+  constructor(clients: readonly StrongClient[], load: OpenLoad) {
+    this.#clients = clients;
+    this.#load = load;
+    this.#waiting = clients.map(() => 0);
+    this.#running = this.#run();
   }
 
-  async #run(
-    clients: readonly StrongClient[],
-    given: {
-      readonly rate: number;
-      readonly keyspace: number;
-      readonly underWayMax: number;
-      readonly onAnswer?: (server: number, nowMs: number) => void;
-    },
-  ): Promise<void> {
+  async #run(): Promise<void> {
+    const { rate, underWayMax } = this.#load;
     const beganMs = performance.now();
     let sent = 0;
     while (!this.#isStopping) {
-      const due = Math.floor(((performance.now() - beganMs) / 1000) * given.rate) - sent;
+      const due = Math.floor(((performance.now() - beganMs) / 1000) * rate) - sent;
       sent += due;
       // What would go beyond the limit is left out, not made up for later.
-      const room = Math.min(due, given.underWayMax - this.#underWay);
-      for (let i = 0; i < room; i++) this.#send(clients[(sent - i) % clients.length], given);
+      const room = Math.min(due, underWayMax - this.#underWay);
+      for (let i = 0; i < room; i++) this.#send();
       await delay(1);
     }
     await drained(() => this.#underWay);
   }
 
-  #send(
-    client: StrongClient | undefined,
-    given: { readonly keyspace: number; readonly onAnswer?: (server: number, nowMs: number) => void },
-  ): void {
+  #nextClient(): number {
+    const count = this.#clients.length;
+    const first = this.#turn++ % count;
+    for (let i = 0; i < count; i++) if (this.#waiting[(first + i) % count] === 0) return (first + i) % count;
+    return first;
+  }
+
+  #send(): void {
+    const chosen = this.#nextClient();
+    const client = this.#clients[chosen];
     if (client === undefined) return;
-    const index = Math.floor(Math.random() * given.keyspace);
+    const { keyspace, onAnswer } = this.#load;
+    const index = Math.floor(Math.random() * keyspace);
     const sentMs = performance.now();
     this.#underWay++;
+    this.#waiting[chosen] = (this.#waiting[chosen] ?? 0) + 1;
     client.set(strongKeyFor(index), valueFor(index, this.answered), (failure) => {
       this.#underWay--;
+      this.#waiting[chosen] = (this.#waiting[chosen] ?? 1) - 1;
       if (failure !== undefined) {
         this.failures++;
         return;
@@ -170,7 +183,7 @@ export class OpenLoop {
       const nowMs = performance.now();
       this.answered++;
       this.latencies.record(nowMs - sentMs);
-      given.onAnswer?.(client.server, nowMs);
+      onAnswer?.(client.server, nowMs);
     });
   }
 

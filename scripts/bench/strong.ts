@@ -18,6 +18,8 @@ import { say, until } from "./wait.ts";
 const serverCount = 3;
 const clientCount = 64;
 const warmUpMs = 1000;
+/** Before the first turn of either: many clients, so that code is compiled in few seconds. */
+const warmUp = { clients: 512, seconds: 4, ops: ["set", "get"] } as const;
 
 interface Plan {
   readonly op: StrongOp;
@@ -28,13 +30,17 @@ interface Plan {
   readonly cpu?: FigureName;
   /** All clients at one server: etcd's leader, Chorus's first peer. */
   readonly one?: true;
+  /** etcd's clients share no connections either. */
+  readonly own?: true;
 }
 
 const plans: readonly Plan[] = [
   { op: "set", rate: "strong-set", p50: "strong-set-p50", p99: "strong-set-p99", cpu: "strong-set-cpu" },
   { op: "set", rate: "strong-set-one", one: true },
+  { op: "set", rate: "strong-set-own", own: true },
   { op: "get", rate: "strong-get", cpu: "strong-get-cpu" },
   { op: "get", rate: "strong-get-one", one: true },
+  { op: "get", rate: "strong-get-own", own: true },
 ];
 
 export const measureStrong: Runner = async (run) => {
@@ -46,11 +52,19 @@ export const measureStrong: Runner = async (run) => {
     const systems: readonly System[] = etcd === undefined ? [chorus] : [chorus, etcd];
     return finallyStop(systems.slice(1), async () => {
       for (const system of systems) {
-        const { clients, close } = await openClients(system, [0, 1, 2], clientCount);
-        await fill(clients, options.strongKeys).finally(close);
+        const { clients, close } = await openClients(system, [0, 1, 2], warmUp.clients);
+        try {
+          await fill(clients, options.strongKeys);
+          const length = { keyspace: options.strongKeys, warmUpMs: 0, seconds: warmUp.seconds };
+          if (!options.quick) for (const op of warmUp.ops) await closedLoop(system, clients, { op, ...length });
+        } finally {
+          close();
+        }
       }
       const measurements: Measurement[] = [];
-      for (const plan of plans.filter(({ op, one, ...names }) => Object.values(names).some((name) => wanted.has(name))))
+      for (const plan of plans.filter(({ rate, p50, p99, cpu }) =>
+        [rate, p50, p99, cpu].some((name) => name !== undefined && wanted.has(name)),
+      ))
         measurements.push(...(await measureRate(run, plan, systems)));
       if (wanted.has("strong-plain")) measurements.push(await measurePlain(run, chorus, measurements));
       // Last: it kills servers.
@@ -64,7 +78,8 @@ export const measureStrong: Runner = async (run) => {
 
 const rateOf = async ({ options }: BenchRun, plan: Plan, system: System): Promise<LoopResult> => {
   const leader = system instanceof EtcdSystem ? await system.leader() : 0;
-  const { clients, close } = await openClients(system, plan.one === true ? [leader] : [0, 1, 2], clientCount);
+  const servers = plan.one === true ? [leader] : [0, 1, 2];
+  const { clients, close } = await openClients(system, servers, clientCount, plan.own);
   try {
     return await closedLoop(system, clients, {
       op: plan.op,
@@ -84,7 +99,7 @@ const measureRate = async (run: BenchRun, plan: Plan, systems: readonly System[]
   const p99s = new Samples();
   const cpus = new Samples();
   const driverCpus = new Samples();
-  let failures = 0;
+  const failures = new Failures();
   for (let round = 1; round <= options.rounds; round++) {
     const words: string[] = [];
     for (const system of systems) {
@@ -95,7 +110,7 @@ const measureRate = async (run: BenchRun, plan: Plan, systems: readonly System[]
       p99s.add(system, result.latencies.percentile(99));
       if (result.serverCpuUs !== undefined) cpus.add(system, result.serverCpuUs);
       driverCpus.add(system, result.driverCpuUs);
-      failures += result.failures;
+      failures.add(system, result.failures);
       words.push(
         `${system.name} ${Math.round(result.perSecond).toLocaleString("en")}/s, p50 ${msText(result.latencies.percentile(50))}, p99 ${msText(result.latencies.percentile(99))}, CPU per op ${microsecondsText(result.serverCpuUs)} + ${microsecondsText(result.driverCpuUs)} client;`,
       );
@@ -108,7 +123,7 @@ const measureRate = async (run: BenchRun, plan: Plan, systems: readonly System[]
     `${clientCount} clients, ${options.strongKeys.toLocaleString("en")} keys, ${options.seconds} s a run; p99: ${each(p99s, (ms) => msText(ms ?? Number.NaN))}; ` +
       `CPU per operation of the three servers: ${each(cpus, microsecondsText)}; of the client: ${each(driverCpus, microsecondsText)}`,
   ];
-  if (failures > 0) notes.push(`${failures} operations were refused or timed out`);
+  notes.push(...failures.notes());
   const rows: Measurement[] = [{ name: plan.rate, ...rates, notes }];
   for (const [name, samples] of [
     [plan.p50, p50s],
@@ -119,12 +134,25 @@ const measureRate = async (run: BenchRun, plan: Plan, systems: readonly System[]
   return rows;
 };
 
+/** Operations refused or timed out, of either. */
+class Failures {
+  readonly #counts = new Map<string, number>();
+
+  add({ name }: System, count: number): void {
+    if (count > 0) this.#counts.set(name, (this.#counts.get(name) ?? 0) + count);
+  }
+
+  notes(): readonly string[] {
+    return [...this.#counts].map(([name, count]) => `${name}: ${count} operations were refused or timed out`);
+  }
+}
+
 const microsecondsText = (microseconds: number | undefined): string =>
   microseconds === undefined ? "-" : `${microseconds.toFixed(0)} µs`;
 
 // ---- The gap ------------------------------------------------------------------------------------------------------------
 
-const gap = { rate: 1000, beforeMs: 2000, afterMs: 3000, msMax: 30_000, underWayMax: 20_000 };
+const gap = { rate: 400, beforeMs: 2000, afterMs: 3000, msMax: 30_000, underWayMax: 20_000 };
 
 /**
  * SETs at a rate at two servers while the third is killed: the longest time without an answer, at either of the two.
@@ -137,7 +165,7 @@ const measureGap = async (run: BenchRun, systems: readonly System[]): Promise<Me
   const gaps = new Samples();
   const quiet = new Samples();
   const slowest = new Samples();
-  let failures = 0;
+  const failures = new Failures();
   for (let round = 1; round <= options.rounds; round++) {
     const words: string[] = [];
     for (const system of systems) {
@@ -147,7 +175,7 @@ const measureGap = async (run: BenchRun, systems: readonly System[]): Promise<Me
       gaps.add(system, result.gapMs);
       quiet.add(system, result.beforeMs);
       slowest.add(system, result.slowestMs);
-      failures += result.failures;
+      failures.add(system, result.failures);
       words.push(
         `${system.name} ${msText(result.gapMs)} (before the kill ${msText(result.beforeMs)}, slowest answer ${msText(result.slowestMs)})`,
       );
@@ -161,7 +189,7 @@ const measureGap = async (run: BenchRun, systems: readonly System[]): Promise<Me
   const notes = [
     `${gap.rate} SET/s at the two servers that live on; longest gap in the two seconds before: ${each(quiet)}; slowest answer: ${each(slowest)}`,
   ];
-  if (failures > 0) notes.push(`${failures} operations were refused or timed out`);
+  notes.push(...failures.notes());
   return { name: "strong-gap", ...gaps, notes };
 };
 
