@@ -183,6 +183,7 @@ export class Blows {
       await this.#linked(victim);
     });
     this.#options.say(`${victim.name} is back without its registers`);
+    await this.#expectStanding(victim, "lost");
     const silentUntilMs = performance.now() + 1500 + random.int(1500);
     while (performance.now() < silentUntilMs) {
       if (await this.#answers(victim, witness))
@@ -202,6 +203,7 @@ export class Blows {
       await until(`${victim.name} is readmitted`, () => this.#answers(victim, witness), returnMsMax);
     });
     this.#options.say(`${victim.name} is readmitted`);
+    await this.#expectStanding(victim, "admitted");
     await cluster.ready([victim], returnMsMax);
     // Now it must count: without it there is no majority.
     const doomed = others.slice(-(cluster.peers.length - this.#quorum));
@@ -227,6 +229,11 @@ export class Blows {
       if (typeof held === "string" && held !== "silent") return true;
     }
     return false;
+  }
+
+  async #expectStanding(peer: RealPeer, expected: string): Promise<void> {
+    const standing = (await peer.status())?.strong.standing;
+    if (standing !== expected) this.#options.recorder.problem(`${peer.name} says it is ${standing}, not ${expected}`);
   }
 
   async #linked(peer: RealPeer): Promise<void> {
