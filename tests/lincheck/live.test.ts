@@ -30,8 +30,8 @@ const staleRead = (entries: readonly HistoryEntry[]): HistoryEntry[] => {
 
 /** An increment is told a sum that nobody can have made. */
 const wrongSum = (entries: readonly HistoryEntry[]): HistoryEntry[] => {
-  const index = entries.findLastIndex(({ op, outcome, output }) => {
-    return op === "incrby" && outcome === "ok" && output?.kind === "integer";
+  const index = entries.findLastIndex(({ key, op, outcome, output }) => {
+    return key === "strong:counter" && op === "incrby" && outcome === "ok" && output?.kind === "integer";
   });
   assert.ok(index > 0, "the history has increments");
   return forged(entries, index, { output: { kind: "integer", value: -99_999 } });
