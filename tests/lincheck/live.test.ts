@@ -41,7 +41,7 @@ test("strong keys are linearizable while peers die, stand still and are cut off;
   const directory = tempDirectory(t);
   const file = join(directory, "history.jsonl");
   // The first blows of this seed: one killed, one cut off, a link cut, all killed.
-  const run = await runScript(t, "scripts/lincheck.ts", ["--seconds", "8", "--seed", "3", "--history", file]);
+  const run = await runScript(t, "scripts/lincheck.ts", ["--seconds", "5", "--seed", "3", "--history", file]);
   assert.equal(run.code, 0, run.stdout + run.stderr);
   assert.match(run.stdout, /^linearizable: 7 keys/m);
   assert.match(run.stdout, /never two holders, tokens grow/);
