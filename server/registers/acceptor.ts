@@ -82,6 +82,8 @@ export class Acceptor {
   floor: Ballot = noBallot;
   epoch: Ballot = noBallot;
   admitted = false;
+  /** The record that it was admitted by, in this run. */
+  #admittedBy = 0;
   /** It was told that it may not trust what it holds. */
   expelled = false;
   /** Messages that no sound peer sends: absurd counters, two values of one ballot. */
@@ -98,6 +100,11 @@ export class Acceptor {
 
   get size(): number {
     return this.#registers.size;
+  }
+
+  /** Also after a power cut: others may count on its answers. */
+  get isAdmittedOnDisk(): boolean {
+    return this.admitted && this.#admittedBy <= this.#synced;
   }
 
   /** Nothing was ever promised, accepted or removed on this disk, as far as it knows. */
@@ -198,6 +205,7 @@ export class Acceptor {
     invariant(this.#registers.size === 0, "a disk that is admitted holds no registers");
     const record: RegisterRecord = { kind: "admission", admitted: true, ...from };
     this.#record = this.#hooks.append(record);
+    this.#admittedBy = this.#record;
     this.replay(record);
   }
 

@@ -171,12 +171,7 @@ export class Registers {
   /** The cluster is being born and no peer of it has ever held a register. Nothing happens to a disk with a past. */
   admitNew(): void {
     if (this.acceptor.admitted || !this.acceptor.isBlank || this.#readmission !== undefined) return;
-    this.#admit({ epoch: noBallot, floor: noBallot, highest: 0 });
-  }
-
-  #admit(from: Parameters<Acceptor["admit"]>[0]): void {
-    this.acceptor.admit(from);
-    for (const peer of this.#others) this.meet(peer);
+    this.acceptor.admit({ epoch: noBallot, floor: noBallot, highest: 0 });
   }
 
   /**
@@ -189,7 +184,7 @@ export class Registers {
   meet(peer: PeerName): void {
     const { acceptor } = this;
     const { origin } = this.#running;
-    const { epoch, admitted, isBlank: blank } = acceptor;
+    const { epoch, isAdmittedOnDisk: admitted, isBlank: blank } = acceptor;
     this.#post(peer, { kind: "standing", epoch, asker: origin, round: 0, admitted, blank });
   }
 
@@ -226,7 +221,7 @@ export class Registers {
         enter: (epoch) => proposer.raiseEpoch(epoch),
         read: (key, deadlineMs, onAnswer) =>
           proposer.operate({ id: 0, key, operation: { kind: "get" }, deadlineMs, onAnswer }),
-        admit: (from) => this.#admit(from),
+        admit: (from) => this.acceptor.admit(from),
       },
       proposer.epoch,
       this.#nowMs,
@@ -274,7 +269,10 @@ export class Registers {
   /** Records up to this number are on disk. */
   synced(record: number): void {
     invariant(record <= this.#appended, "only what was appended is on disk");
+    const wasAdmitted = this.acceptor.isAdmittedOnDisk;
     this.acceptor.synced(record);
+    // Not before: promises are given on this word, and a power cut must not take it back.
+    if (!wasAdmitted && this.acceptor.isAdmittedOnDisk) for (const peer of this.#others) this.meet(peer);
   }
 
   tick(): void {
