@@ -3,14 +3,14 @@
  *
  *   messages u8 20, the kind of link message | u8 format (1) | messages, one after the other, to the end
  *   message  u8 kind | epoch: counter, origin | asker: origin | round | by kind
- *   records  u8 format (1) | records, one after the other, to the end
+ *   records  u8 format (2) | records, one after the other, to the end
  *   record   u8 kind | by kind
  *
  * `asker` is the run of the peer that began the round, so an answer to an earlier run is never taken for one to this.
  */
 import { type Ballot, noBallot, OriginReader, OriginWriter } from "./ballots.ts";
 import { ByteReader, ByteWriter, DecodeFault } from "./bytes.ts";
-import { keyBytesMax, registerBytesMax, registerKeysPerPage } from "./limits.ts";
+import { ballotCounterMax, keyBytesMax, registerBytesMax, registerKeysPerPage } from "./limits.ts";
 import { decodeRegisterValue } from "./register-value.ts";
 import type { OriginId } from "./words.ts";
 
@@ -93,6 +93,7 @@ const kinds = {
 const firstResponse = kinds.promised;
 
 const format = 1;
+const recordFormat = 2;
 
 /** First byte of these messages on a link. link-messages.ts has 1 to 18, published.ts 19. */
 export const registersKind = 20;
@@ -167,6 +168,12 @@ const readBallot = (input: ByteReader, origins: OriginReader): Ballot => {
   const ballot = origins.ballot(input);
   if (ballot.counter === 0) throw new DecodeFault("a round has a ballot");
   return ballot;
+};
+
+const readCounter = (input: ByteReader): number => {
+  const counter = input.varint();
+  if (counter > ballotCounterMax) throw new DecodeFault(`ballot counter ${counter}, limit ${ballotCounterMax}`);
+  return counter;
 };
 
 const readFlag = (input: ByteReader): boolean => {
@@ -244,18 +251,11 @@ export const decodeRegisterMessages = (bytes: Uint8Array): readonly RegisterMess
 
 /** What an acceptor must have on disk before it answers. Replaying them in order gives its state. */
 export type RegisterRecord =
-  | { readonly kind: "promise"; readonly key: string; readonly promise: Ballot }
-  | {
-      readonly kind: "accept";
-      readonly key: string;
-      readonly accepted: Ballot;
-      readonly promise: Ballot;
-      readonly value: string;
-    }
+  /** No ballot with a counter above this is promised, of any key. */
+  | { readonly kind: "ceiling"; readonly counter: number }
+  | { readonly kind: "accept"; readonly key: string; readonly accepted: Ballot; readonly value: string }
   /** The key is gone and the floor is at least this: one record, so neither can be lost without the other. */
   | { readonly kind: "remove"; readonly key: string; readonly floor: Ballot }
-  /** Whatever was only promised is gone; the floor covers it. */
-  | { readonly kind: "floor"; readonly floor: Ballot }
   | { readonly kind: "epoch"; readonly epoch: Ballot }
   /** May this disk's acceptor answer? `highest`: the highest counter it must know of. */
   | {
@@ -267,29 +267,24 @@ export type RegisterRecord =
     };
 
 const recordKinds = {
-  promise: 1,
+  ceiling: 1,
   accept: 2,
   remove: 3,
-  floor: 4,
-  epoch: 5,
-  admission: 6,
+  epoch: 4,
+  admission: 5,
 } as const satisfies Record<RegisterRecord["kind"], number>;
 
 const writeRecord = (out: ByteWriter, origins: OriginWriter, record: RegisterRecord): void => {
   out.u8(recordKinds[record.kind]);
   switch (record.kind) {
-    case "promise":
-      out.string(record.key);
-      return origins.ballot(out, record.promise);
+    case "ceiling":
+      return out.varint(record.counter);
     case "accept":
       out.string(record.key);
       origins.ballot(out, record.accepted);
-      origins.ballot(out, record.promise);
       return out.string(record.value);
     case "remove":
       out.string(record.key);
-      return origins.ballot(out, record.floor);
-    case "floor":
       return origins.ballot(out, record.floor);
     case "epoch":
       return origins.epoch(out, record.epoch);
@@ -304,7 +299,7 @@ const writeRecord = (out: ByteWriter, origins: OriginWriter, record: RegisterRec
 export const encodeRegisterRecords = (records: readonly RegisterRecord[]): Buffer => {
   const out = new ByteWriter(512);
   const origins = new OriginWriter();
-  out.u8(format);
+  out.u8(recordFormat);
   for (const record of records) writeRecord(out, origins, record);
   return out.take();
 };
@@ -314,7 +309,9 @@ export const decodeRegisterRecords = (bytes: Uint8Array): readonly RegisterRecor
   const input = new ByteReader(bytes);
   const origins = new OriginReader();
   const found = input.u8();
-  if (found !== format) throw new DecodeFault(`register records of format ${found}, this version reads ${format}`);
+  if (found !== recordFormat) {
+    throw new DecodeFault(`register records of format ${found}, this version reads ${recordFormat}`);
+  }
   const records: RegisterRecord[] = [];
   while (input.left > 0) records.push(readRecord(input, origins));
   return records;
@@ -323,17 +320,14 @@ export const decodeRegisterRecords = (bytes: Uint8Array): readonly RegisterRecor
 const readRecord = (input: ByteReader, origins: OriginReader): RegisterRecord => {
   const kind = input.u8();
   switch (kind) {
-    case recordKinds.promise:
-      return { kind: "promise", key: input.string(keyBytesMax), promise: readBallot(input, origins) };
+    case recordKinds.ceiling:
+      return { kind: "ceiling", counter: readCounter(input) };
     case recordKinds.accept: {
       const key = input.string(keyBytesMax);
-      const accepted = readBallot(input, origins);
-      return { kind: "accept", key, accepted, promise: readBallot(input, origins), value: readValue(input) };
+      return { kind: "accept", key, accepted: readBallot(input, origins), value: readValue(input) };
     }
     case recordKinds.remove:
       return { kind: "remove", key: input.string(keyBytesMax), floor: readBallot(input, origins) };
-    case recordKinds.floor:
-      return { kind: "floor", floor: readBallot(input, origins) };
     case recordKinds.epoch:
       return { kind: "epoch", epoch: origins.epoch(input) };
     case recordKinds.admission:

@@ -61,26 +61,23 @@ export const inspectToText = (report: InspectReport): string => {
     parts.push(tableToText(["key", "state", "value", "written", "by", "expires"], report.cells.map(cellRow)));
   const { strong } = report;
   if (strong.keys.length > 0)
-    parts.push(
-      tableToText(["strong key", "state", "value", "version", "ballot", "promised", "ttl"], strong.keys.map(strongRow)),
-    );
+    parts.push(tableToText(["strong key", "state", "value", "version", "ballot", "ttl"], strong.keys.map(strongRow)));
   if (report.truncated || strong.truncated) parts.push("more cells are there; --count N shows more, --prefix P fewer");
   return parts.join("\n\n");
 };
 
-const strongToText = ({ prefixes, admitted, live, others }: InspectReport["strong"]): string => {
+const strongToText = ({ prefixes, admitted, live, deleted }: InspectReport["strong"]): string => {
   if (prefixes.length === 0) return "none yet";
   const standing = admitted ? "this disk answers for them" : "this disk does not answer for them";
-  return `${countToText(live)} live, ${countToText(others)} deleted or only promised, under ${prefixes.join(" ")}; ${standing}`;
+  return `${countToText(live)} live, ${countToText(deleted)} deleted, under ${prefixes.join(" ")}; ${standing}`;
 };
 
 const strongRow = (row: InspectStrongKey): Cell[] => [
   bytesAsText(row.key),
   row.state,
   row.value === undefined ? "-" : bytesAsText(row.value),
-  { right: row.version === 0 ? "-" : String(row.version) },
-  row.ballot || "-",
-  row.promise || "-",
+  { right: String(row.version) },
+  row.ballot,
   row.ttlMs === 0 ? "-" : `${countToText(row.ttlMs)} ms`,
 ];
 

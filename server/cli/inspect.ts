@@ -50,8 +50,8 @@ export interface InspectReport {
     /** Whether this disk answers for registers; one that never did, or was rolled back, does not. */
     readonly admitted: boolean;
     readonly live: number;
-    /** Deleted and not purged, or only promised. */
-    readonly others: number;
+    /** Not purged yet. */
+    readonly deleted: number;
     /** In byte order, as many as were asked for. */
     readonly keys: readonly InspectStrongKey[];
     readonly truncated: boolean;
@@ -77,13 +77,11 @@ export interface InspectCell {
 /** A register as this disk accepted it. A majority may have accepted something newer. */
 export interface InspectStrongKey {
   readonly key: string;
-  /** `promised`: nothing was accepted here yet. */
-  readonly state: "live" | "deleted" | "promised";
+  readonly state: "live" | "deleted";
   readonly value: string | undefined;
   readonly version: number;
-  /** `counter@origin`; empty: none. */
+  /** `counter@origin`. */
   readonly ballot: string;
-  readonly promise: string;
   /** As it was set, ms; 0 for none. How much is left nobody can tell from a disk. */
   readonly ttlMs: number;
   /** Operation ids it remembers. */
@@ -137,7 +135,8 @@ const report = async (
     recentBytesMax: 0,
   });
   let checkpointCells = 0;
-  const registers = new Registers({ name, peers: [name], random: () => 0, deadKeptMs: 0, choresMs: 0 });
+  const never = { random: () => 0, deadKeptMs: 0, choresMs: 0, ceilingStep: 0 };
+  const registers = new Registers({ name, peers: [name], ...never });
   let prefixes: readonly string[] = [];
   const strong: StrongRestorer = {
     prefixes: (bytes) => {
@@ -218,29 +217,28 @@ const report = async (
 const strongKeys = (
   { acceptor }: Registers,
   { prefix, cellsMax }: InspectQuery,
-): Pick<InspectReport["strong"], "live" | "others" | "keys" | "truncated"> => {
+): Pick<InspectReport["strong"], "live" | "deleted" | "keys" | "truncated"> => {
   const keys: InspectStrongKey[] = [];
-  for (const [key, { accepted, promise, value }] of acceptor.entries()) {
+  for (const [key, { accepted, value }] of acceptor.entries()) {
     if (!key.startsWith(prefix)) continue;
-    const held = value === "" ? undefined : decodeRegisterValue(value);
+    const held = decodeRegisterValue(value);
     keys.push({
       key,
-      state: held === undefined ? "promised" : held.bytes === undefined ? "deleted" : "live",
-      value: held?.bytes,
-      version: held?.version ?? 0,
+      state: held.bytes === undefined ? "deleted" : "live",
+      value: held.bytes,
+      version: held.version,
       ballot: ballotText(accepted),
-      promise: ballotText(promise),
-      ttlMs: held?.lease?.ttlMs ?? 0,
-      operations: held?.ops.length ?? 0,
-      fences: Object.fromEntries((held?.fences ?? []).map(({ lock, token }) => [lock, token])),
+      ttlMs: held.lease?.ttlMs ?? 0,
+      operations: held.ops.length,
+      fences: Object.fromEntries(held.fences.map(({ lock, token }) => [lock, token])),
     });
   }
   keys.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
   const live = acceptor.liveCount;
-  return { live, others: acceptor.size - live, keys: keys.slice(0, cellsMax), truncated: keys.length > cellsMax };
+  return { live, deleted: acceptor.size - live, keys: keys.slice(0, cellsMax), truncated: keys.length > cellsMax };
 };
 
-const ballotText = ({ counter, origin }: Ballot): string => (counter === 0 ? "" : `${counter}@${origin}`);
+const ballotText = ({ counter, origin }: Ballot): string => `${counter}@${origin}`;
 
 const loadPeerName = async (directory: string): Promise<PeerName> => {
   let text: string;

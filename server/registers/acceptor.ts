@@ -10,14 +10,18 @@
  * Nothing is answered before all it rests on is on disk: an answer waits in `#held` until synced() covers its record. That
  * holds for QUERY too, which writes nothing: an answer from memory may speak of what a power cut takes back.
  *
+ * Promises are on disk all together, as a *ceiling*: no ballot is promised whose counter is above it. After a restart
+ * every key counts as promised up to the ceiling, which keeps each promise that was made and costs some proposers a round
+ * trip. So a promise needs no record of its own, and hardly a PREPARE waits for the disk.
+ *
  * A disk is admitted once, when the cluster is born or by readmission. Before that it answers nothing at all: an acceptor
  * that lost its promises and goes on answering lets two majorities meet in nobody. Messages of an earlier epoch are
  * refused, so that what was begun with the lost disk cannot be finished with the new one.
  */
-import { promisesOnlyMax, registerKeysPerPage } from "../../protocol/limits.ts";
+import { ballotCounterMax, promisesOnlyMax, registerKeysPerPage } from "../../protocol/limits.ts";
 import type { RegisterRecord, RegisterRequest, RegisterResponse } from "../../protocol/register-messages.ts";
 import { peekRegisterValue, type RegisterHead } from "../../protocol/register-value.ts";
-import type { PeerName } from "../../protocol/words.ts";
+import type { OriginId, PeerName } from "../../protocol/words.ts";
 import { type Ballot, type BallotClock, highestBallot, isAbove, isSame, noBallot } from "./ballot.ts";
 import { invariant } from "./invariant.ts";
 
@@ -32,7 +36,7 @@ interface Register {
   accepted: Ballot;
   /** "" exactly when nothing was accepted. */
   value: string;
-  /** The record its state is on disk with. */
+  /** The record that it was accepted with; 0: it lies on disk since before this run, or nothing was accepted. */
   record: number;
   /** Its place in the list of keys. */
   slot: number;
@@ -66,6 +70,7 @@ export interface AcceptorHooks {
 export class Acceptor {
   readonly #clock: BallotClock;
   readonly #hooks: AcceptorHooks;
+  readonly #ceilingStep: number;
   readonly #registers = new Map<string, Register>();
   #held: HeldResponse[] = [];
   #released: Addressed<RegisterResponse>[] = [];
@@ -79,6 +84,12 @@ export class Acceptor {
   #record = 0;
   /** Sorted, for whoever lists. */
   #listing: readonly string[] | undefined;
+  /** No ballot with a counter above this is promised. On disk with that record, and so much of it already. */
+  #ceiling = 0;
+  #ceilingRecord = 0;
+  #ceilingOnDisk = 0;
+  /** Above whatever earlier runs may have promised, of any key. */
+  #promisedBefore: Ballot = noBallot;
   floor: Ballot = noBallot;
   epoch: Ballot = noBallot;
   admitted = false;
@@ -93,9 +104,11 @@ export class Acceptor {
   /** Keys that have a value. */
   liveCount = 0;
 
-  constructor(clock: BallotClock, hooks: AcceptorHooks) {
+  /** `ceilingStep`: how far the ceiling is raised above a ballot. */
+  constructor(clock: BallotClock, hooks: AcceptorHooks, ceilingStep: number) {
     this.#clock = clock;
     this.#hooks = hooks;
+    this.#ceilingStep = ceilingStep;
   }
 
   get size(): number {
@@ -109,7 +122,13 @@ export class Acceptor {
 
   /** Nothing was ever promised, accepted or removed on this disk, as far as it knows. */
   get isBlank(): boolean {
-    return this.#registers.size === 0 && this.floor.counter === 0 && this.epoch.counter === 0 && !this.expelled;
+    return (
+      this.#registers.size === 0 &&
+      this.#ceiling === 0 &&
+      this.floor.counter === 0 &&
+      this.epoch.counter === 0 &&
+      !this.expelled
+    );
   }
 
   /** What lies here, without asking anybody: may be stale. */
@@ -144,19 +163,20 @@ export class Acceptor {
     return changed;
   }
 
-  /** The record that restores this key as it is now; undefined: it is not there. */
+  /** The record that restores this key as it is now, but for its promise; undefined: nothing was accepted. */
   storedRecord(key: string): RegisterRecord | undefined {
     const register = this.#registers.get(key);
-    if (register === undefined) return undefined;
-    const { promise, accepted, value } = register;
-    return accepted.counter > 0 ? { kind: "accept", key, accepted, promise, value } : { kind: "promise", key, promise };
+    if (register === undefined || register.accepted.counter === 0) return undefined;
+    const { accepted, value } = register;
+    return { kind: "accept", key, accepted, value };
   }
 
-  /** The record that restores all but the registers, before them; undefined: there is nothing to restore. */
-  admissionRecord(): RegisterRecord | undefined {
-    if (!this.admitted && !this.expelled) return undefined;
+  /** The records that restore all but the registers, before them; none: there is nothing to restore. */
+  admissionRecords(): readonly RegisterRecord[] {
+    if (!this.admitted && !this.expelled) return [];
     const { admitted, epoch, floor } = this;
-    return { kind: "admission", admitted, epoch, floor, highest: this.#clock.highest };
+    const admission = { kind: "admission", admitted, epoch, floor, highest: this.#clock.highest } as const;
+    return this.#ceiling === 0 ? [admission] : [admission, { kind: "ceiling", counter: this.#ceiling }];
   }
 
   /** What replay() did so far came from the checkpoint, not from the log behind it. */
@@ -169,18 +189,15 @@ export class Acceptor {
   /** A record read back from disk. */
   replay(record: RegisterRecord): void {
     switch (record.kind) {
-      case "promise":
-        this.#setPromise(record.key, record.promise);
+      case "ceiling":
+        this.#ceiling = Math.max(this.#ceiling, record.counter);
+        this.#ceilingOnDisk = this.#ceiling;
         return;
       case "accept":
-        this.#setAccepted(record.key, record.accepted, record.promise, record.value);
+        this.#setAccepted(record.key, record.accepted, record.accepted, record.value);
         return;
       case "remove":
         this.#remove(record.key);
-        this.#raiseFloor(record.floor);
-        return;
-      case "floor":
-        this.#forgetPromises();
         this.#raiseFloor(record.floor);
         return;
       case "epoch":
@@ -195,6 +212,15 @@ export class Acceptor {
         this.#raiseFloor(record.floor);
         return;
     }
+  }
+
+  /** Everything was read back. `origin`: of this run. */
+  start(origin: OriginId): void {
+    if (this.#ceiling === 0) return;
+    const { epoch } = this;
+    const bound = { counter: Math.min(this.#ceiling + 1, ballotCounterMax), origin };
+    this.#promisedBefore = Object.freeze(epoch.counter === 0 ? bound : { ...bound, epoch });
+    this.#clock.hear(bound.counter);
   }
 
   // ---- admission --------------------------------------------------------------------------------------------------------
@@ -266,15 +292,24 @@ export class Acceptor {
     if (!this.#clock.believes(ballot.counter)) return this.#refuseAbsurd();
     if (register === undefined && this.#promisesOnly >= promisesOnlyMax) {
       this.#forgetPromises();
-      this.#record = this.#hooks.append({ kind: "floor", floor: this.floor });
       if (!isAbove(ballot, this.floor)) {
         return this.#answer(from, { kind: "refused", ...envelope, above: this.floor }, this.#record);
       }
     }
     const promised = this.#setPromise(key, ballot);
     this.#hooks.promised(key, ballot);
-    promised.record = this.#hooks.append({ kind: "promise", key, promise: ballot });
-    this.#answer(from, { kind: "promised", ...envelope, ...this.#told(promised) }, promised.record);
+    const record = Math.max(this.#record, promised.record, this.#ceilingOver(ballot));
+    this.#answer(from, { kind: "promised", ...envelope, ...this.#told(promised) }, record);
+  }
+
+  /** Sees to a ceiling that covers this ballot. Returns the record that must be on disk before it is promised; 0: none. */
+  #ceilingOver({ counter }: Ballot): number {
+    // Half a step before it is needed, so that nobody waits for it.
+    if (counter + this.#ceilingStep / 2 > this.#ceiling) {
+      this.#ceiling = Math.min(counter + this.#ceilingStep, ballotCounterMax);
+      this.#ceilingRecord = this.#hooks.append({ kind: "ceiling", counter: this.#ceiling });
+    }
+    return counter <= this.#ceilingOnDisk ? 0 : this.#ceilingRecord;
   }
 
   #onAccept(from: PeerName, request: RegisterRequest & { kind: "accept" }, envelope: Envelope): void {
@@ -283,7 +318,7 @@ export class Acceptor {
     if (register !== undefined && isSame(register.accepted, ballot)) {
       // The same request once more, or damage: a ballot stands for one value.
       if (register.value !== value) return this.#refuseAbsurd();
-      const echo = isSame(register.promise, next) ? next : noBallot;
+      const echo = isSame(this.#bound(register), next) ? next : noBallot;
       return this.#answer(from, { kind: "accepted", ...envelope, next: echo }, register.record);
     }
     const bound = this.#bound(register);
@@ -295,14 +330,16 @@ export class Acceptor {
     const promise = highestBallot(ballot, next);
     const accepted = this.#setAccepted(key, ballot, promise, value);
     this.#hooks.promised(key, promise);
-    accepted.record = this.#hooks.append({ kind: "accept", key, accepted: ballot, promise, value });
+    this.#ceilingOver(promise);
+    // Behind the ceiling: once this record is on disk, so is that.
+    accepted.record = this.#hooks.append({ kind: "accept", key, accepted: ballot, value });
     this.#answer(from, { kind: "accepted", ...envelope, next }, accepted.record);
   }
 
   #onRemove(request: RegisterRequest & { kind: "remove" }): void {
     const { key, ballot } = request;
     const register = this.#registers.get(key);
-    if (register === undefined || !isSame(register.accepted, ballot) || isAbove(register.promise, ballot)) return;
+    if (register === undefined || !isSame(register.accepted, ballot) || isAbove(this.#bound(register), ballot)) return;
     if (register.live) return;
     this.#remove(key);
     this.#raiseFloor(ballot);
@@ -328,7 +365,8 @@ export class Acceptor {
 
   /** No lower ballot is promised or accepted. */
   #bound(register: Register | undefined): Ballot {
-    return register === undefined ? this.floor : highestBallot(register.promise, register.accepted);
+    const bound = register === undefined ? this.floor : highestBallot(register.promise, register.accepted);
+    return highestBallot(bound, this.#promisedBefore);
   }
 
   #told(register: Register | undefined): { accepted: Ballot; value: string; floor: Ballot } {
@@ -346,7 +384,6 @@ export class Acceptor {
 
   #setPromise(key: string, promise: Ballot): Register {
     this.#clock.hear(promise.counter);
-    this.#changed.add(key);
     const register = this.#registers.get(key);
     if (register !== undefined) {
       register.promise = promise;
@@ -372,7 +409,7 @@ export class Acceptor {
   }
 
   #setAccepted(key: string, accepted: Ballot, promise: Ballot, value: string): Register {
-    this.#clock.hear(promise.counter);
+    this.#changed.add(key);
     const register = this.#setPromise(key, promise);
     if (register.accepted.counter === 0) this.#promisesOnly--;
     register.accepted = accepted;
@@ -398,7 +435,7 @@ export class Acceptor {
     this.floor = highestBallot(this.floor, floor);
   }
 
-  /** A key that was only promised is an absent one, if the floor keeps the promise. */
+  /** A key that was only promised is an absent one, if the floor keeps the promise; on disk the ceiling does. */
   #forgetPromises(): void {
     for (const [key, register] of this.#registers) {
       if (register.accepted.counter > 0) continue;
@@ -437,6 +474,7 @@ export class Acceptor {
   /** Every record up to this one is on disk. */
   synced(record: number): void {
     this.#synced = record;
+    if (this.#ceilingRecord <= record) this.#ceilingOnDisk = this.#ceiling;
     const waiting: HeldResponse[] = [];
     for (const held of this.#held) (held.record <= record ? this.#released : waiting).push(held as HeldResponse);
     this.#held = waiting;

@@ -51,6 +51,8 @@ export interface RegistersOptions {
   readonly deadKeptMs: number;
   /** How often this peer looks for leases that are over and keys to purge. */
   readonly choresMs: number;
+  /** How far above a ballot promises are made durable. More: fewer records; less: fewer counters used up by a restart. */
+  readonly ceilingStep: number;
 }
 
 export interface RegistersReady {
@@ -98,14 +100,18 @@ export class Registers {
     this.#others = options.peers.filter((peer) => peer !== options.name);
     this.#traces = new Traces(options.peers);
     this.#sweeper = new Sweeper(options.name, options.peers, options.deadKeptMs);
-    this.acceptor = new Acceptor(this.#clock, {
-      mayBegin: () => this.#admitted.size + 1 > options.peers.length / 2,
-      append: (record) => this.#appendRecord(record),
-      promised: (key, ballot) => this.#proposer?.onPromised(key, ballot),
-      held: (key, head) => this.#onHeld(key, head),
-      removed: (key) => this.#sweeper.removed(key),
-      epochRaised: (epoch) => this.#onEpoch(epoch),
-    });
+    this.acceptor = new Acceptor(
+      this.#clock,
+      {
+        mayBegin: () => this.#admitted.size + 1 > options.peers.length / 2,
+        append: (record) => this.#appendRecord(record),
+        promised: (key, ballot) => this.#proposer?.onPromised(key, ballot),
+        held: (key, head) => this.#onHeld(key, head),
+        removed: (key) => this.#sweeper.removed(key),
+        epochRaised: (epoch) => this.#onEpoch(epoch),
+      },
+      options.ceilingStep,
+    );
   }
 
   // ---- recovery ---------------------------------------------------------------------------------------------------------
@@ -124,8 +130,8 @@ export class Registers {
 
   /** What restore() wants first. */
   storedAdmission(): Uint8Array | undefined {
-    const record = this.acceptor.admissionRecord();
-    return record === undefined ? undefined : encodeRegisterRecords([record]);
+    const records = this.acceptor.admissionRecords();
+    return records.length === 0 ? undefined : encodeRegisterRecords(records);
   }
 
   /** The keys to store in the checkpoint that begins now. */
@@ -145,6 +151,7 @@ export class Registers {
   start(origin: OriginId, nowMs: number): void {
     this.#isReplaying = false;
     this.#nowMs = nowMs;
+    this.acceptor.start(origin);
     this.#proposer = new Proposer({
       origin,
       peers: this.#options.peers,

@@ -24,6 +24,8 @@ import {
 const deadKeptMs = 60_000;
 /** An operation waits so long for a link that would make a majority: links come back in a moment after a short cut. */
 const linkWaitMsMax = 250;
+/** At fifty thousand rounds a second a record every few seconds, and 2^30 restarts before counters end. */
+const ceilingStep = 2 ** 17;
 /** Peers that have not answered a TRACE by then are shown as silent. */
 const traceMs = 500;
 /** Leases that ended and keys to purge are looked for so often. */
@@ -86,6 +88,7 @@ export class StrongKeys implements LogTenant, StrongKeyHost {
       random: Math.random,
       deadKeptMs,
       choresMs,
+      ceilingStep,
     });
   }
 

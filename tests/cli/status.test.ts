@@ -238,7 +238,7 @@ test("chorus inspect shows keys as text where they are text, and cuts long value
       prefixes: ["strong:"],
       admitted: true,
       live: 1,
-      others: 1,
+      deleted: 1,
       keys: [
         {
           key: "strong:lock",
@@ -246,18 +246,16 @@ test("chorus inspect shows keys as text where they are text, and cuts long value
           value: "me\u0000",
           version: 7,
           ballot: "7@b.00000000000aaaa",
-          promise: "8@b.00000000000aaaa",
           ttlMs: 30_000,
           operations: 1,
           fences: {},
         },
         {
-          key: "strong:new",
-          state: "promised",
+          key: "strong:old",
+          state: "deleted",
           value: undefined,
-          version: 0,
-          ballot: "",
-          promise: "1@c.1",
+          version: 9,
+          ballot: "9@c.1",
           ttlMs: 0,
           operations: 0,
           fences: {},
@@ -281,7 +279,7 @@ test("chorus inspect shows keys as text where they are text, and cuts long value
   assert.match(text, /^Zürich +live +x{60}\.\.\. \(4\.9 KiB\) +1970-01-01T00:00:01\.000Z +b\.1:1 +-$/m);
   assert.match(text, /^\\x00ÿ +deleted +- /m);
   assert.match(text, /^damage +none$/m);
-  assert.match(text, /^strong keys +1 live, 1 deleted or only promised, under strong:; this disk answers for them$/m);
-  assert.match(text, /^strong:lock +live +me\\x00 +7 +7@b\.0+aaaa +8@b\.0+aaaa +30,000 ms$/m);
-  assert.match(text, /^strong:new +promised +- +- +- +1@c\.1 +-$/m);
+  assert.match(text, /^strong keys +1 live, 1 deleted, under strong:; this disk answers for them$/m);
+  assert.match(text, /^strong:lock +live +me\\x00 +7 +7@b\.0+aaaa +30,000 ms$/m);
+  assert.match(text, /^strong:old +deleted +- +9 +9@c\.1 +-$/m);
 });

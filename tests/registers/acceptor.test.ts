@@ -14,7 +14,7 @@ const origin = "a.08rl11dtudcr5qo" as OriginId;
 const held = (key: string, counter: number, bytes: string | undefined): RegisterRecord => {
   const ballot = { counter, origin };
   const value = encodeRegisterValue({ ...absentRegister(noBallot), bytes, version: counter });
-  return { kind: "accept", key, accepted: ballot, promise: ballot, value };
+  return { kind: "accept", key, accepted: ballot, value };
 };
 
 test("a scan sees every key that stays once or more, whatever comes and goes between its slices", () => {
@@ -24,14 +24,15 @@ test("a scan sees every key that stays once or more, whatever comes and goes bet
       fc.array(fc.array(change, { maxLength: 6 }), { minLength: 1, maxLength: 30 }),
       fc.integer({ min: 1, max: 7 }),
       (between, count) => {
-        const acceptor = new Acceptor(new BallotClock(), {
+        const hooks = {
           mayBegin: () => true,
           append: () => 0,
           promised: () => {},
           held: () => {},
           removed: () => {},
           epochRaised: () => {},
-        });
+        };
+        const acceptor = new Acceptor(new BallotClock(), hooks, 1000);
         let counter = 0;
         const live = new Set<string>();
         const apply = ({ key, what }: { readonly key: number; readonly what: string }): void => {

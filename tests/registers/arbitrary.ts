@@ -85,10 +85,9 @@ export const message: fc.Arbitrary<RegisterMessage> = fc.oneof(
 );
 
 export const registerRecord: fc.Arbitrary<RegisterRecord> = fc.oneof(
-  record({ kind: kind("promise"), key, promise: ballot }),
-  record({ kind: kind("accept"), key, accepted: ballot, promise: ballot, value: text }),
+  record({ kind: kind("ceiling"), counter }),
+  record({ kind: kind("accept"), key, accepted: ballot, value: text }),
   record({ kind: kind("remove"), key, floor: ballot }),
-  record({ kind: kind("floor"), floor: ballot }),
   record({ kind: kind("epoch"), epoch }),
   record({
     kind: kind("admission"),

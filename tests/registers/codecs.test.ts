@@ -143,10 +143,9 @@ const messages: readonly RegisterMessage[] = [
   { kind: "standing", ...later, admitted: true, blank: false },
 ];
 const records: readonly RegisterRecord[] = [
-  { kind: "promise", key: "strong:x", promise: low },
-  { kind: "accept", key: "strong:x", accepted: low, promise: high, value },
+  { kind: "ceiling", counter: 131_079 },
+  { kind: "accept", key: "strong:x", accepted: low, value },
   { kind: "remove", key: "strong:x", floor: low },
-  { kind: "floor", floor: high },
   { kind: "epoch", epoch: low },
   { kind: "admission", admitted: true, epoch: low, floor: noBallot, highest: 300 },
 ];
@@ -185,8 +184,8 @@ test("a format of another version is refused by its number", () => {
     new DecodeFault("register messages of format 2, this version reads 1"),
   );
   assert.throws(
-    () => decodeRegisterRecords(Uint8Array.of(2, 1)),
-    new DecodeFault("register records of format 2, this version reads 1"),
+    () => decodeRegisterRecords(Uint8Array.of(1, 1)),
+    new DecodeFault("register records of format 1, this version reads 2"),
   );
   assert.throws(() => decodeRegisterValue("\u0002"), new DecodeFault("register of format 2, this version reads 1"));
 });

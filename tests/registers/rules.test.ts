@@ -41,7 +41,14 @@ class Peers {
   }
 
   start(name: PeerName): void {
-    const registers = new Registers({ name, peers: this.names, random: () => 0.5, deadKeptMs: 1000, choresMs: 100 });
+    const registers = new Registers({
+      name,
+      peers: this.names,
+      random: () => 0.5,
+      deadKeptMs: 1000,
+      choresMs: 100,
+      ceilingStep: 1000,
+    });
     for (const record of this.disks.get(name) ?? []) registers.restore(record);
     registers.start(this.origin(name), this.nowMs);
     this.by.set(name, registers);

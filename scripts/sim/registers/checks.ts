@@ -2,7 +2,7 @@
  * What must hold at every step, seen from outside the core: in what it writes to disk and in what it sends.
  *
  * - a ballot of a key stands for one value, whoever accepted it;
- * - what an acceptor promised or accepted never goes back, across restarts too;
+ * - what an acceptor said that it promised or accepted never goes back, across restarts too;
  * - no answer speaks of what is not on its disk.
  */
 import { type Ballot, noBallot } from "../../../protocol/ballots.ts";
@@ -31,18 +31,40 @@ const isBelow = (a: Ballot, b: Ballot): boolean => (order(a.epoch ?? noBallot, b
 const higher = (a: Ballot, b: Ballot): Ballot => (isBelow(a, b) ? b : a);
 const show = ({ counter, origin }: Ballot): string => `${counter}@${origin.slice(0, 1)}${origin.slice(-1)}`;
 
-/** What is on one disk, as far as its bounds go. */
+/** What is on one disk, as far as its bounds go, and what was said on its account. */
 export class DiskView {
-  readonly #promises = new Map<string, Ballot>();
+  /** The highest ballot that others were told is promised. */
+  readonly #told = new Map<string, Ballot>();
+  /** Said in this turn: answers of one turn go out link by link, in another order than they were made in. */
+  #telling: (readonly [key: string, ballot: Ballot])[] = [];
   readonly #accepted = new Map<string, Ballot>();
   #floor: Ballot = noBallot;
-
-  promise(key: string): Ballot {
-    return this.#promises.get(key) ?? this.#floor;
-  }
+  #ceiling = 0;
 
   accepted(key: string): Ballot {
     return this.#accepted.get(key) ?? noBallot;
+  }
+
+  /** Accepted and removed since, or never here. */
+  isRemoved(key: string, ballot: Ballot): boolean {
+    return !this.#accepted.has(key) && !isBelow(this.#floor, ballot);
+  }
+
+  covers(ballot: Ballot): boolean {
+    return ballot.counter <= this.#ceiling;
+  }
+
+  told(key: string): Ballot {
+    return this.#told.get(key) ?? noBallot;
+  }
+
+  tell(key: string, ballot: Ballot): void {
+    this.#telling.push([key, ballot]);
+  }
+
+  endTurn(): void {
+    for (const [key, ballot] of this.#telling) this.#told.set(key, higher(this.told(key), ballot));
+    this.#telling = [];
   }
 
   /** What was read back must know of every bound that is on this disk. */
@@ -53,30 +75,22 @@ export class DiskView {
   /** A record reached the disk. */
   note(record: RegisterRecord, name: string): string {
     switch (record.kind) {
-      case "promise":
+      case "ceiling":
+        this.#ceiling = Math.max(this.#ceiling, record.counter);
+        break;
       case "accept": {
-        const { key, promise } = record;
-        if (isBelow(promise, this.promise(key))) {
-          throw new Violation(`${name} promised ${show(promise)} of ${key} after ${show(this.promise(key))}`);
+        const { key, accepted } = record;
+        if (!isBelow(this.accepted(key), accepted)) {
+          throw new Violation(`${name} accepted ${show(accepted)} of ${key} after ${show(this.accepted(key))}`);
         }
-        this.#promises.set(key, promise);
-        if (record.kind === "accept") {
-          if (!isBelow(this.accepted(key), record.accepted)) {
-            throw new Violation(
-              `${name} accepted ${show(record.accepted)} of ${key} after ${show(this.accepted(key))}`,
-            );
-          }
-          this.#accepted.set(key, record.accepted);
+        if (isBelow(accepted, this.told(key))) {
+          throw new Violation(`${name} accepted ${show(accepted)} of ${key}, having promised ${show(this.told(key))}`);
         }
+        this.#accepted.set(key, accepted);
         break;
       }
       case "remove":
-        this.#promises.delete(record.key);
         this.#accepted.delete(record.key);
-        this.#floor = higher(this.#floor, record.floor);
-        break;
-      case "floor":
-        for (const key of [...this.#promises.keys()]) if (!this.#accepted.has(key)) this.#promises.delete(key);
         this.#floor = higher(this.#floor, record.floor);
         break;
       case "admission":
@@ -111,17 +125,22 @@ export class Checks {
     const asked = this.#asked.get(`${answer.asker} ${answer.round}`);
     if (asked === undefined || !("key" in asked)) return;
     const { key } = asked;
-    if (answer.kind === "promised" && asked.kind === "prepare" && isBelow(disk.promise(key), asked.ballot)) {
-      throw new Violation(`${name} told of a promise that is not on its disk`);
+    if (answer.kind === "promised" && asked.kind === "prepare") {
+      const { ballot } = asked;
+      if (!disk.covers(ballot)) throw new Violation(`${name} told of a promise that is not on its disk`);
+      if (isBelow(ballot, disk.told(key))) {
+        throw new Violation(`${name} promised ${show(ballot)} of ${key}, having promised ${show(disk.told(key))}`);
+      }
+      disk.tell(key, ballot);
     }
     if (answer.kind === "accepted" && asked.kind === "accept") {
-      const removed = !isBelow(disk.promise(key), asked.ballot);
-      if (isBelow(disk.accepted(key), asked.ballot) && !removed) {
+      if (isBelow(disk.accepted(key), asked.ballot) && !disk.isRemoved(key, asked.ballot)) {
         throw new Violation(`${name} told of an accept that is not on its disk`);
       }
+      disk.tell(key, higher(asked.ballot, answer.next));
     }
     if (answer.kind !== "promised" && answer.kind !== "state") return;
-    if (isBelow(higher(disk.accepted(key), disk.promise(key)), answer.accepted)) {
+    if (isBelow(disk.accepted(key), answer.accepted) && !disk.isRemoved(key, answer.accepted)) {
       throw new Violation(`${name} told of a value that is not on its disk`);
     }
   }

@@ -23,6 +23,7 @@ export const registersMustHappen: readonly string[] = [
   "leasesEnded",
   "alreadyHappened",
   "sweeps",
+  "record ceiling",
   "record remove",
   "record epoch",
   // faults

@@ -35,6 +35,7 @@ export interface RegisterParams {
   readonly deleteShare: number;
   readonly deadKeptMs: number;
   readonly choresMs: number;
+  readonly ceilingStep: number;
   readonly operationIds: number;
   /** A client stays with its peer. */
   readonly loyal: boolean;
@@ -74,6 +75,7 @@ export const drawRegisterParams = (seed: number, random: Random, peersGiven: num
     late: random.pick([0, 0.01, 0.05]),
     deadKeptMs: purges ? random.pick([1, 20]) : random.pick([2, 4]) * deadlineMs,
     choresMs: random.pick([5, 40, 250]),
+    ceilingStep: [2, 8, 60, 5000][(seed >> 2) % 4] ?? 2,
     operationIds: purges ? 0 : random.pick([0, 0.5, 1]),
     loyal: random.chance(0.3),
   };

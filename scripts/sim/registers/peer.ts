@@ -119,6 +119,7 @@ export class SimRegisterPeer {
       random: world.random.next,
       deadKeptMs: world.params.deadKeptMs,
       choresMs: world.params.choresMs,
+      ceilingStep: world.params.ceilingStep,
     });
   }
 
@@ -159,6 +160,10 @@ export class SimRegisterPeer {
     this.#durable = isBackup ? this.#durable.slice(0, kept) : [];
     if (!isBackup) this.#checkpointed = 0;
     this.#view = new DiskView();
+    // Registers of a backup are dropped; its ceiling holds.
+    for (const record of this.#durable.flatMap((bytes) => decodeRegisterRecords(bytes))) {
+      if (record.kind === "ceiling") this.#view.note(record, this.name);
+    }
     this.#isRolledBack = isBackup;
     this.lost = true;
     if (isBackup) this.world.cover("disksRolledBack");
@@ -234,7 +239,7 @@ export class SimRegisterPeer {
       this.lost = false;
       this.world.cover("readmitted");
     }
-    if (kind === "remove" || kind === "floor" || kind === "epoch") this.world.cover(`record ${kind}`);
+    if (kind === "remove" || kind === "ceiling" || kind === "epoch") this.world.cover(`record ${kind}`);
   }
 
   turn(): void {
@@ -250,6 +255,7 @@ export class SimRegisterPeer {
         world.checks.onSend(bytes, this.#view, this.name);
         world.network.send({ from: this.index, to: world.names.indexOf(to), bytes }, (name) => world.cover(name));
       }
+      this.#view.endTurn();
       for (const { id, outcome } of ready.results) {
         const finish = this.#waiting.get(id);
         this.#waiting.delete(id);
