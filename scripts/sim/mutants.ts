@@ -191,13 +191,16 @@ const purging: readonly Mutant[] = [
     "if (!covers(vv, fact.vv)) continue;",
     "",
   ),
-  core(
-    "purge-before-checkpoint",
-    "what is stable now is purged, though a replay of the log could still bring what it hides",
-    "purge",
-    "    if (this.#pending.length > 0) return true;\n",
-    "    state.purgeable = join(state.purgeable, state.facts.stable(state.vv));\n    if (this.#pending.length > 0) return true;\n",
-  ),
+  {
+    ...core(
+      "purge-before-checkpoint",
+      "what is stable now is purged, though a replay of the log could still bring what it hides",
+      "purge",
+      "    if (this.#pending.length > 0) return true;\n",
+      "    state.purgeable = join(state.purgeable, state.facts.stable(state.vv));\n    if (this.#pending.length > 0) return true;\n",
+    ),
+    script: "purge-waits-for-a-checkpoint-behind-what-it-hides.txt",
+  },
   core(
     "expiry-own-clock",
     "what has expired by the own clock is purged",
