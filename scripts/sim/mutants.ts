@@ -176,6 +176,7 @@ const purging: readonly Mutant[] = [
       },
       { file: replica("incoming"), find: 'closeLink(state, link, "a newer run of that peer is known");', replace: "" },
     ],
+    seed: 12_400,
   },
   core(
     "no-relay",
@@ -261,7 +262,7 @@ const transfers: readonly Mutant[] = [
       "if (!out.full && !covers(out.have, state.floor)) {",
       "if (!out.full && state.nextLsn < 0) {",
     ),
-    seed: 5400,
+    script: "a-purge-under-a-transfer-makes-it-full.txt",
   },
   core(
     "no-drop",

@@ -103,6 +103,7 @@ export class Repairer {
 
   onDigestRequest(link: LinkState, id: number): void {
     const state = this.#state;
+    this.#settle();
     const { digest } = state.map;
     const sums = Buffer.allocUnsafeSlow(bucketCount * 8);
     for (let bucket = 0; bucket < bucketCount; bucket++) {
@@ -123,6 +124,7 @@ export class Repairer {
     if (round === undefined || round.link !== link) return;
     if (message.sums.length !== bucketCount * 8) throw new DecodeFault("a digest has 65,536 buckets");
     const sums = Buffer.from(message.sums.buffer, message.sums.byteOffset, message.sums.length);
+    this.#settle();
     const { digest } = this.#state.map;
     for (let bucket = 0; bucket < bucketCount; bucket++) {
       if (
@@ -133,6 +135,11 @@ export class Repairer {
       }
     }
     this.#askKeys(message.id, round);
+  }
+
+  /** Else cells that have expired for both would be listed as different, until their turn has come here. */
+  #settle(): void {
+    this.#state.map.settleHorizon(Number.POSITIVE_INFINITY);
   }
 
   #askKeys(id: number, round: Round): void {
