@@ -11,7 +11,7 @@
 import { type Ballot, noBallot, OriginReader, OriginWriter } from "./ballots.ts";
 import { ByteReader, ByteWriter, DecodeFault } from "./bytes.ts";
 import { ballotCounterMax, keyBytesMax, registerBytesMax, registerKeysPerPage } from "./limits.ts";
-import { decodeRegisterValue } from "./register-value.ts";
+import { readRegisterValue } from "./register-value.ts";
 import type { OriginId } from "./words.ts";
 
 interface Envelope {
@@ -160,7 +160,7 @@ const readHeld = (input: ByteReader, origins: OriginReader): Held => {
 /** Looked at whole here, so that no register is stored that a proposer could not read. */
 const readValue = (input: ByteReader): string => {
   const text = input.string(registerBytesMax);
-  decodeRegisterValue(text);
+  readRegisterValue(new ByteReader(input.bytes, input.at - text.length, input.at));
   return text;
 };
 
@@ -184,45 +184,59 @@ const readFlag = (input: ByteReader): boolean => {
 
 const readMessage = (input: ByteReader, origins: OriginReader): RegisterMessage => {
   const kind = input.u8();
-  const envelope = { epoch: origins.epoch(input), asker: origins.read(input), round: input.varint() };
+  const epoch = origins.epoch(input);
+  const asker = origins.read(input);
+  const round = input.varint();
+  // Those of every operation are spelled out: a spread costs as much as reading the message.
   switch (kind) {
-    case kinds.prepare:
-      return { kind: "prepare", ...envelope, key: input.string(keyBytesMax), ballot: readBallot(input, origins) };
+    case kinds.prepare: {
+      const key = input.string(keyBytesMax);
+      return { kind: "prepare", epoch, asker, round, key, ballot: readBallot(input, origins) };
+    }
     case kinds.remove:
-      return { kind: "remove", ...envelope, key: input.string(keyBytesMax), ballot: readBallot(input, origins) };
+      return {
+        kind: "remove",
+        epoch,
+        asker,
+        round,
+        key: input.string(keyBytesMax),
+        ballot: readBallot(input, origins),
+      };
     case kinds.accept: {
       const key = input.string(keyBytesMax);
       const ballot = readBallot(input, origins);
-      return { kind: "accept", ...envelope, key, ballot, next: origins.ballot(input), value: readValue(input) };
+      const next = origins.ballot(input);
+      return { kind: "accept", epoch, asker, round, key, ballot, next, value: readValue(input) };
     }
     case kinds.query:
-      return { kind: "query", ...envelope, key: input.string(keyBytesMax) };
+      return { kind: "query", epoch, asker, round, key: input.string(keyBytesMax) };
     case kinds.raise:
-      return { kind: "raise", ...envelope };
+      return { kind: "raise", epoch, asker, round };
     case kinds.list:
-      return { kind: "list", ...envelope, first: readFlag(input), after: input.string(keyBytesMax) };
+      return { kind: "list", epoch, asker, round, first: readFlag(input), after: input.string(keyBytesMax) };
     case kinds.promised:
-      return { kind: "promised", ...envelope, ...readHeld(input, origins) };
+    case kinds.state: {
+      const { accepted, value, floor } = readHeld(input, origins);
+      return { kind: kind === kinds.state ? "state" : "promised", epoch, asker, round, accepted, value, floor };
+    }
     case kinds.accepted:
-      return { kind: "accepted", ...envelope, next: origins.ballot(input) };
-    case kinds.state:
-      return { kind: "state", ...envelope, ...readHeld(input, origins) };
+      return { kind: "accepted", epoch, asker, round, next: origins.ballot(input) };
     case kinds.refused:
-      return { kind: "refused", ...envelope, above: origins.ballot(input) };
+      return { kind: "refused", epoch, asker, round, above: origins.ballot(input) };
     case kinds.stale:
-      return { kind: "stale", ...envelope };
+      return { kind: "stale", epoch, asker, round };
     case kinds.raised:
-      return { kind: "raised", ...envelope, floor: origins.ballot(input), highest: input.varint() };
+      return { kind: "raised", epoch, asker, round, floor: origins.ballot(input), highest: input.varint() };
     case kinds.listed: {
       const more = readFlag(input);
       const count = input.count(1);
       if (count > registerKeysPerPage) throw new DecodeFault(`${count} keys, limit ${registerKeysPerPage}`);
       const keys: string[] = [];
       for (let left = count; left > 0; left--) keys.push(input.string(keyBytesMax));
-      return { kind: "listed", ...envelope, more, keys };
+      return { kind: "listed", epoch, asker, round, more, keys };
     }
     case kinds.standing:
-      return { kind: "standing", ...envelope, admitted: readFlag(input), blank: readFlag(input) };
+      return { kind: "standing", epoch, asker, round, admitted: readFlag(input), blank: readFlag(input) };
     default:
       throw new DecodeFault(`register message of kind ${kind}`);
   }

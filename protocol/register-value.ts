@@ -152,8 +152,11 @@ export const encodeRegisterValue = (value: RegisterValue): string => {
 };
 
 /** Throws DecodeFault for anything that is not exactly one register. */
-export const decodeRegisterValue = (text: string): RegisterValue => {
-  const input = new ByteReader(Buffer.from(text, "latin1"));
+export const decodeRegisterValue = (text: string): RegisterValue =>
+  readRegisterValue(new ByteReader(Buffer.from(text, "latin1")));
+
+/** The same, of all that is left of `input`. */
+export const readRegisterValue = (input: ByteReader): RegisterValue => {
   const { bytes, version, lease } = readHead(input);
   const origins = new OriginReader();
   const forgotten = input.varint();
@@ -201,8 +204,23 @@ export interface RegisterHead {
   readonly lease: Lease | undefined;
 }
 
-/** `text` was decoded whole when it came in. */
+/** `text` was decoded whole when it came in. Its value is passed over, since every accept comes by here. */
 export const peekRegisterValue = (text: string): RegisterHead => {
-  const { bytes, version, lease } = readHead(new ByteReader(Buffer.from(text, "latin1")));
-  return { live: bytes !== undefined, version, lease };
+  let at = 2;
+  const varint = (): number => {
+    let value = 0;
+    for (let scale = 1; ; scale *= 128) {
+      const byte = text.charCodeAt(at++);
+      value += (byte & 0x7f) * scale;
+      if (!(byte >= 0x80)) return value;
+    }
+  };
+  const flags = text.charCodeAt(1);
+  const live = (flags & flagLive) !== 0;
+  if (live) {
+    const length = varint();
+    at += length;
+  }
+  const version = varint();
+  return { live, version, lease: (flags & flagLease) === 0 ? undefined : { id: varint(), ttlMs: varint() } };
 };

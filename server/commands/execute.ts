@@ -20,7 +20,7 @@ import {
 } from "./errors.ts";
 import { CommandFigures } from "./figures.ts";
 import { lookup } from "./lookup.ts";
-import { runCounted } from "./run.ts";
+import { runCounted, runWaiting } from "./run.ts";
 import type { CommandHost, Session } from "./session.ts";
 import { namesStrongKey, prepareStrong, strongInMulti } from "./strong.ts";
 import { abortLine, discardTransaction } from "./transactions.ts";
@@ -98,7 +98,7 @@ export const makeExecutor = (host: CommandHost): Executor => {
     session.lastCommand = fullName;
     session.lastCommandAtMs = nowMs;
     if (monitors.active && runnable.monitored) monitors.show(prepared.words, fullName, session.address, nowMs);
-    return runCounted(session, { ...runnable, run: prepared.run, brief: false, waits: true }, prepared.words, context);
+    return runWaiting(session, runnable, context, prepared.run);
   };
 
   const execute = (session: Session, given: readonly string[]): void | Promise<void> => {

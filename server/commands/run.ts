@@ -50,6 +50,21 @@ export const runCounted = (
   });
 };
 
+/** Counts a call that waits for other peers, which is all its time. */
+export const runWaiting = (
+  session: Session,
+  { index }: RunnableCommand,
+  { stats }: Context,
+  run: (session: Session) => Promise<void>,
+): Promise<void> => {
+  const { reply } = session;
+  const errorsBefore = reply.errors;
+  stats.calls[index] = (stats.calls[index] as number) + 1;
+  return run(session).then(() => {
+    if (reply.errors !== errorsBefore) noteError(reply, errorsBefore, index, stats);
+  });
+};
+
 const noteTime = (
   beganMs: number,
   timedFor: number,

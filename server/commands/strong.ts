@@ -271,7 +271,7 @@ const refusedOperationId = (runnable: RunnableCommand, id: string): string | und
 
 export interface ReadyStrongCommand {
   readonly words: Words;
-  run(session: Session, words: Words, context: Context): Promise<void>;
+  run(session: Session): Promise<void>;
 }
 
 /** What is to be done; a string is the error line. The caller has checked login, and that the peer takes it now. */

@@ -254,38 +254,36 @@ export class Acceptor {
     if (!this.admitted) return;
     if (isAbove(request.epoch, this.epoch)) this.#raiseEpoch(request.epoch);
     const { asker, round } = request;
-    const envelope = { epoch: this.epoch, asker, round };
-    if (isAbove(this.epoch, request.epoch)) {
-      return this.#answer(from, { kind: "stale", ...envelope }, this.#record);
-    }
+    const { epoch } = this;
+    if (isAbove(epoch, request.epoch)) return this.#answer(from, { kind: "stale", epoch, asker, round }, this.#record);
     const { ballot } = request as { readonly ballot?: Ballot };
     if (ballot !== undefined && !isSame(ballot.epoch ?? noBallot, request.epoch)) return this.#refuseAbsurd();
     switch (request.kind) {
       case "prepare":
-        return this.#onPrepare(from, request, envelope);
+        return this.#onPrepare(from, request);
       case "accept":
-        return this.#onAccept(from, request, envelope);
+        return this.#onAccept(from, request);
       case "query": {
         const register = this.#registers.get(request.key);
-        return this.#answer(from, { kind: "state", ...envelope, ...this.#told(register) }, this.#recordOf(register));
+        return this.#answer(from, this.#told("state", request, register), this.#recordOf(register));
       }
       case "remove":
         return this.#onRemove(request);
       case "raise": {
-        const message = { kind: "raised", ...envelope, floor: this.floor, highest: this.#clock.highest } as const;
-        return this.#answer(from, message, this.#record);
+        const { highest } = this.#clock;
+        return this.#answer(from, { kind: "raised", epoch, asker, round, floor: this.floor, highest }, this.#record);
       }
       case "list":
-        return this.#onList(from, request, envelope);
+        return this.#onList(from, request);
     }
   }
 
-  #onPrepare(from: PeerName, request: RegisterRequest & { kind: "prepare" }, envelope: Envelope): void {
+  #onPrepare(from: PeerName, request: RegisterRequest & { kind: "prepare" }): void {
     const { key, ballot } = request;
     const register = this.#registers.get(key);
     const bound = this.#bound(register);
     if (!isAbove(ballot, bound)) {
-      return this.#answer(from, { kind: "refused", ...envelope, above: bound }, this.#recordOf(register));
+      return this.#refuse(from, request, bound, this.#recordOf(register));
     }
     // Else a disk could have a past before those of a majority are let in, and keep them out by it.
     if (this.isBlank && !this.#hooks.mayBegin()) return;
@@ -293,13 +291,13 @@ export class Acceptor {
     if (register === undefined && this.#promisesOnly >= promisesOnlyMax) {
       this.#forgetPromises();
       if (!isAbove(ballot, this.floor)) {
-        return this.#answer(from, { kind: "refused", ...envelope, above: this.floor }, this.#record);
+        return this.#refuse(from, request, this.floor, this.#record);
       }
     }
     const promised = this.#setPromise(key, ballot);
     this.#hooks.promised(key, ballot);
     const record = Math.max(this.#record, promised.record, this.#ceilingOver(ballot));
-    this.#answer(from, { kind: "promised", ...envelope, ...this.#told(promised) }, record);
+    this.#answer(from, this.#told("promised", request, promised), record);
   }
 
   /** Sees to a ceiling that covers this ballot. Returns the record that must be on disk before it is promised; 0: none. */
@@ -312,18 +310,18 @@ export class Acceptor {
     return counter <= this.#ceilingOnDisk ? 0 : this.#ceilingRecord;
   }
 
-  #onAccept(from: PeerName, request: RegisterRequest & { kind: "accept" }, envelope: Envelope): void {
+  #onAccept(from: PeerName, request: RegisterRequest & { kind: "accept" }): void {
     const { key, ballot, next, value } = request;
     const register = this.#registers.get(key);
     if (register !== undefined && isSame(register.accepted, ballot)) {
       // The same request once more, or damage: a ballot stands for one value.
       if (register.value !== value) return this.#refuseAbsurd();
       const echo = isSame(this.#bound(register), next) ? next : noBallot;
-      return this.#answer(from, { kind: "accepted", ...envelope, next: echo }, register.record);
+      return this.#answer(from, this.#accepted(request, echo), register.record);
     }
     const bound = this.#bound(register);
     if (isAbove(bound, ballot)) {
-      return this.#answer(from, { kind: "refused", ...envelope, above: bound }, this.#recordOf(register));
+      return this.#refuse(from, request, bound, this.#recordOf(register));
     }
     if (!this.#clock.believes(Math.max(ballot.counter, next.counter))) return this.#refuseAbsurd();
     // The promise rises with the accept: else a lower ballot could still be promised and accepted over this one.
@@ -333,7 +331,7 @@ export class Acceptor {
     this.#ceilingOver(promise);
     // Behind the ceiling: once this record is on disk, so is that.
     accepted.record = this.#hooks.append({ kind: "accept", key, accepted: ballot, value });
-    this.#answer(from, { kind: "accepted", ...envelope, next }, accepted.record);
+    this.#answer(from, this.#accepted(request, next), accepted.record);
   }
 
   #onRemove(request: RegisterRequest & { kind: "remove" }): void {
@@ -346,7 +344,8 @@ export class Acceptor {
     this.#record = this.#hooks.append({ kind: "remove", key, floor: this.floor });
   }
 
-  #onList(from: PeerName, request: RegisterRequest & { kind: "list" }, envelope: Envelope): void {
+  #onList(from: PeerName, request: RegisterRequest & { kind: "list" }): void {
+    const { asker, round } = request;
     if (request.first || this.#listing === undefined) this.#listing = [...this.#registers.keys()].sort();
     const listing = this.#listing;
     let at = 0;
@@ -358,7 +357,7 @@ export class Acceptor {
     const keys = listing.slice(at, at + registerKeysPerPage);
     const more = at + keys.length < listing.length;
     if (!more) this.#listing = undefined;
-    this.#answer(from, { kind: "listed", ...envelope, keys, more }, this.#record);
+    this.#answer(from, { kind: "listed", epoch: this.epoch, asker, round, keys, more }, this.#record);
   }
 
   // ---- state ------------------------------------------------------------------------------------------------------------
@@ -369,11 +368,21 @@ export class Acceptor {
     return highestBallot(bound, this.#promisedBefore);
   }
 
-  #told(register: Register | undefined): { accepted: Ballot; value: string; floor: Ballot } {
+  #told(
+    kind: "promised" | "state",
+    { asker, round }: RegisterRequest,
+    register: Register | undefined,
+  ): RegisterResponse {
+    const { epoch, floor } = this;
     if (register === undefined || register.accepted.counter === 0) {
-      return { accepted: noBallot, value: "", floor: this.floor };
+      return { kind, epoch, asker, round, accepted: noBallot, value: "", floor };
     }
-    return { accepted: register.accepted, value: register.value, floor: noBallot };
+    const { accepted, value } = register;
+    return { kind, epoch, asker, round, accepted, value, floor: noBallot };
+  }
+
+  #accepted({ asker, round }: RegisterRequest, next: Ballot): RegisterResponse {
+    return { kind: "accepted", epoch: this.epoch, asker, round, next };
   }
 
   #recordOf(register: Register | undefined): number {
@@ -466,6 +475,10 @@ export class Acceptor {
 
   // ---- answers ----------------------------------------------------------------------------------------------------------
 
+  #refuse(to: PeerName, { asker, round }: RegisterRequest, above: Ballot, record: number): void {
+    this.#answer(to, { kind: "refused", epoch: this.epoch, asker, round, above }, record);
+  }
+
   #answer(to: PeerName, message: RegisterResponse, record: number): void {
     if (record <= this.#synced) this.#released.push({ to, message });
     else this.#held.push({ to, message, record });
@@ -490,5 +503,3 @@ export class Acceptor {
     return this.#released.length > 0;
   }
 }
-
-type Envelope = Pick<RegisterRequest, "epoch" | "asker" | "round">;

@@ -88,7 +88,8 @@ export const evaluate = (held: RegisterValue, operations: readonly WaitingOperat
   let alreadyHappened = 0;
   const answers: (Answer | "unknown")[] = [];
   const effective: boolean[] = [];
-  for (const [index, waiting] of operations.entries()) {
+  for (let index = 0; index < operations.length; index++) {
+    const waiting = operations[index] as WaitingOperation;
     const before = value;
     const known = earlierAnswer(held, waiting);
     if (known !== undefined) {

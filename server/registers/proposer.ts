@@ -254,8 +254,8 @@ export class Proposer {
 
   #query(state: KeyState): void {
     const round = this.#open(state, "query", {});
-    const { key } = state;
-    this.#broadcast({ kind: "query", ...this.#envelope(round), key });
+    const { epoch, number } = round;
+    this.#broadcast({ kind: "query", epoch, asker: this.#options.origin, round: number, key: state.key });
   }
 
   #prepare(state: KeyState): void {
@@ -263,27 +263,34 @@ export class Proposer {
     const { sweep } = state;
     state.sweep = undefined;
     const round = this.#open(state, "prepare", { ballot, sweep });
-    this.#broadcast({ kind: "prepare", ...this.#envelope(round), key: state.key, ballot });
+    const { epoch, number } = round;
+    this.#broadcast({ kind: "prepare", epoch, asker: this.#options.origin, round: number, key: state.key, ballot });
   }
 
   #accept(state: KeyState, ballot: Ballot, evaluation: Evaluation): void {
-    for (const [index, waiting] of evaluation.operations.entries()) {
-      const answer = evaluation.answers[index];
-      if (evaluation.effective[index] === true && answer !== undefined && answer !== "unknown") {
+    const { operations, answers, effective } = evaluation;
+    for (let index = 0; index < operations.length; index++) {
+      const answer = answers[index];
+      const waiting = operations[index] as WaitingOperation;
+      if (effective[index] === true && answer !== undefined && answer !== "unknown") {
         waiting.attempts.push({ ...answer, ballot });
       }
     }
     const next = this.#options.clock.next(this.#options.origin, ballot.epoch ?? noBallot);
     const round = this.#open(state, "accept", { ballot, evaluation, next });
-    const value = encodeRegisterValue(evaluation.value);
-    this.#broadcast({ kind: "accept", ...this.#envelope(round), key: state.key, ballot, next, value });
+    this.#askToAccept(state, round, encodeRegisterValue(evaluation.value));
+  }
+
+  #askToAccept({ key }: KeyState, { epoch, number, ballot, next }: Round, value: string): void {
+    const asker = this.#options.origin;
+    this.#broadcast({ kind: "accept", epoch, asker, round: number, key, ballot, next, value });
   }
 
   #onQueried(state: KeyState, round: Round): void {
     const agreed = round.agreed(this.#quorum);
     if (agreed === undefined) {
-      if (round.answers.size === this.#options.peers.length) return this.#giveUp(state, "now");
-      if (round.answers.size >= this.#quorum) {
+      if (round.answered === this.#options.peers.length) return this.#giveUp(state, "now");
+      if (round.answered >= this.#quorum) {
         round.deadlineMs = Math.min(round.deadlineMs, this.nowMs + disagreementMs);
         this.#wakes.by(state, round.deadlineMs);
       }
@@ -347,21 +354,14 @@ export class Proposer {
     const isTheOne = !isLive(value) && value.version === sweep.version && value.fences.length === 0 && text !== "";
     if (!isTheOne) return this.#endSweep(state);
     const accept = this.#open(state, "accept", { ballot: round.ballot, sweep });
-    const { key } = state;
-    this.#broadcast({
-      kind: "accept",
-      ...this.#envelope(accept),
-      key,
-      ballot: round.ballot,
-      next: noBallot,
-      value: text,
-    });
+    this.#askToAccept(state, accept, text);
   }
 
   #sweepAccepted(state: KeyState, round: Round): void {
     this.#count("sweeps");
     this.#close(state, round);
-    this.#broadcast({ kind: "remove", ...this.#envelope(round), key: state.key, ballot: round.ballot });
+    const { epoch, number, ballot } = round;
+    this.#broadcast({ kind: "remove", epoch, asker: this.#options.origin, round: number, key: state.key, ballot });
     this.#endSweep(state);
   }
 
@@ -480,10 +480,6 @@ export class Proposer {
     if (state.waiting.some(({ answered }) => answered)) {
       state.waiting = state.waiting.filter(({ answered }) => !answered);
     }
-  }
-
-  #envelope(round: Round): Pick<RegisterRequest, "epoch" | "asker" | "round"> {
-    return { epoch: round.epoch, asker: this.#options.origin, round: round.number };
   }
 
   /** To all acceptors, also those that did not promise: an accept raises their promise too. */

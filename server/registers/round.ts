@@ -9,6 +9,7 @@ import { decodeRegisterValue } from "../../protocol/register-value.ts";
 import type { PeerName } from "../../protocol/words.ts";
 import { type Ballot, highestBallot, isAbove, isSame, noBallot } from "./ballot.ts";
 import type { Evaluation } from "./evaluate.ts";
+import { invariant } from "./invariant.ts";
 import { absentRegister, type RegisterValue } from "./register-value.ts";
 
 /** A dead register that is to be purged: only if it still is the very one. */
@@ -17,6 +18,9 @@ export interface SweepJob {
 }
 
 export type HeldResponse = Extract<RegisterResponse, { kind: "promised" | "state" }>;
+
+const isHeld = (answer: RegisterResponse): answer is HeldResponse =>
+  answer.kind === "promised" || answer.kind === "state";
 
 export class Round {
   readonly number: number;
@@ -28,7 +32,9 @@ export class Round {
   /** Operations up to this arrival waited when the round began. */
   readonly joined: number;
   deadlineMs: number;
-  readonly answers = new Map<PeerName, RegisterResponse>();
+  /** Who answered, and what: as many as there are peers at most, so lists are faster than a map. */
+  readonly #answerers: PeerName[] = [];
+  readonly #answers: RegisterResponse[] = [];
   refused = 0;
   /** What an accept is for. */
   readonly evaluation: Evaluation | undefined;
@@ -62,27 +68,30 @@ export class Round {
 
   /** False when that acceptor has answered this round before. */
   count(from: PeerName, response: RegisterResponse): boolean {
-    if (this.answers.has(from)) return false;
-    this.answers.set(from, response);
+    if (this.#answerers.includes(from)) return false;
+    this.#answerers.push(from);
+    this.#answers.push(response);
     if (response.kind === "refused") this.refused++;
     return true;
   }
 
-  get agreedTo(): number {
-    return this.answers.size - this.refused;
+  get answered(): number {
+    return this.#answers.length;
   }
 
-  #held(): HeldResponse[] {
-    const held: HeldResponse[] = [];
-    for (const answer of this.answers.values()) {
-      if (answer.kind === "promised" || answer.kind === "state") held.push(answer);
-    }
-    return held;
+  get agreedTo(): number {
+    return this.#answers.length - this.refused;
   }
 
   /** The highest accepted value of those that answered. */
   highest(): HeldResponse {
-    return this.#held().reduce((one, other) => (isAbove(other.accepted, one.accepted) ? other : one));
+    let highest: HeldResponse | undefined;
+    for (const answer of this.#answers) {
+      if (!isHeld(answer)) continue;
+      if (highest === undefined || isAbove(answer.accepted, highest.accepted)) highest = answer;
+    }
+    invariant(highest !== undefined, "a quorum told what it holds");
+    return highest;
   }
 
   /**
@@ -91,8 +100,13 @@ export class Round {
    * floors need not be equal: who removed a key knew it dead at all peers.
    */
   agreed(quorum: number): HeldResponse | undefined {
-    const held = this.#held();
-    return held.find((one) => held.filter((other) => isSame(other.accepted, one.accepted)).length >= quorum);
+    for (const one of this.#answers) {
+      if (!isHeld(one)) continue;
+      let count = 0;
+      for (const other of this.#answers) if (isHeld(other) && isSame(other.accepted, one.accepted)) count++;
+      if (count >= quorum) return one;
+    }
+    return undefined;
   }
 
   /** The register that an answer tells of. */
@@ -101,7 +115,9 @@ export class Round {
   }
 
   #floor(): Ballot {
-    return this.#held().reduce((floor, { floor: theirs }) => highestBallot(floor, theirs), noBallot);
+    let floor = noBallot;
+    for (const answer of this.#answers) if (isHeld(answer)) floor = highestBallot(floor, answer.floor);
+    return floor;
   }
 
   /**
@@ -109,16 +125,16 @@ export class Round {
    * not enough.
    */
   get isAboveByCounter(): boolean {
-    return this.#held().every(
-      ({ accepted, floor }) => accepted.counter < this.ballot.counter && floor.counter < this.ballot.counter,
-    );
+    const { counter } = this.ballot;
+    for (const answer of this.#answers)
+      if (isHeld(answer) && (answer.accepted.counter >= counter || answer.floor.counter >= counter)) return false;
+    return true;
   }
 
   /** How many acceptors promised the next round's ballot with their accept. */
   echoes(): number {
     let count = 0;
-    for (const answer of this.answers.values())
-      if (answer.kind === "accepted" && isSame(answer.next, this.next)) count++;
+    for (const answer of this.#answers) if (answer.kind === "accepted" && isSame(answer.next, this.next)) count++;
     return count;
   }
 }
