@@ -51,12 +51,19 @@ export const writeOrigin = (out: ByteWriter, origin: string): void => {
   for (let index = 0; index < origin.length; index++) out.bytes[out.length++] = origin.charCodeAt(index);
 };
 
+/** Origins that were found well-formed: a process meets few of them, again and again. */
+const wellFormed = new Set<string>();
+const wellFormedMax = 1024;
+
 export const readOrigin = (input: ByteReader): OriginId => {
   const size = input.u8();
   input.need(size);
   const text = input.bytes.latin1Slice(input.at, input.at + size);
   input.at += size;
+  if (wellFormed.has(text)) return text as OriginId;
   if (parseOriginId(text) === undefined) throw new DecodeFault("not an origin");
+  if (wellFormed.size >= wellFormedMax) wellFormed.clear();
+  wellFormed.add(text);
   return text as OriginId;
 };
 

@@ -10,7 +10,13 @@
  */
 import { type Ballot, noBallot, OriginReader, OriginWriter } from "./ballots.ts";
 import { ByteReader, ByteWriter, DecodeFault } from "./bytes.ts";
-import { ballotCounterMax, keyBytesMax, registerBytesMax, registerKeysPerPage } from "./limits.ts";
+import {
+  ballotCounterMax,
+  keyBytesMax,
+  registerBytesMax,
+  registerKeysPerPage,
+  registerMessageBytes,
+} from "./limits.ts";
 import { readRegisterValue } from "./register-value.ts";
 import type { OriginId } from "./words.ts";
 
@@ -242,8 +248,12 @@ const readMessage = (input: ByteReader, origins: OriginReader): RegisterMessage 
   }
 };
 
+/** Batches are put together here, then copied out: a buffer of its own for each costs more than what goes into it. */
+const scratch = new ByteWriter(registerMessageBytes);
+
 export const encodeRegisterMessages = (messages: readonly RegisterMessage[]): Buffer => {
-  const out = new ByteWriter(512);
+  const out = scratch;
+  out.length = 0;
   const origins = new OriginWriter();
   out.u8(registersKind);
   out.u8(format);
@@ -311,7 +321,8 @@ const writeRecord = (out: ByteWriter, origins: OriginWriter, record: RegisterRec
 };
 
 export const encodeRegisterRecords = (records: readonly RegisterRecord[]): Buffer => {
-  const out = new ByteWriter(512);
+  const out = scratch;
+  out.length = 0;
   const origins = new OriginWriter();
   out.u8(recordFormat);
   for (const record of records) writeRecord(out, origins, record);
