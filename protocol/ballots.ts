@@ -48,6 +48,12 @@ export class OriginWriter {
   }
 }
 
+export const readBallotCounter = (input: ByteReader): number => {
+  const counter = input.varint();
+  if (counter > ballotCounterMax) throw new DecodeFault(`ballot counter ${counter}, limit ${ballotCounterMax}`);
+  return counter;
+};
+
 export class OriginReader {
   readonly #known: OriginId[] = [];
 
@@ -68,10 +74,22 @@ export class OriginReader {
     return epoch.counter === 0 ? ballot : { ...ballot, epoch };
   }
 
+  /** Reads a ballot as ballot() does, for its counter alone: nothing is made. */
+  counterOf(input: ByteReader): number {
+    const counter = this.#counterAndOrigin(input);
+    if (counter > 0) this.#counterAndOrigin(input);
+    return counter;
+  }
+
+  #counterAndOrigin(input: ByteReader): number {
+    const counter = readBallotCounter(input);
+    if (counter > 0) this.read(input);
+    return counter;
+  }
+
   epoch(input: ByteReader): Ballot {
-    const counter = input.varint();
+    const counter = readBallotCounter(input);
     if (counter === 0) return noBallot;
-    if (counter > ballotCounterMax) throw new DecodeFault(`ballot counter ${counter}, limit ${ballotCounterMax}`);
     return { counter, origin: this.read(input) };
   }
 }

@@ -176,12 +176,18 @@ export class ByteReader {
   }
 
   string(lengthMax: number): string {
+    const begin = this.skipString(lengthMax);
+    return this.bytes.latin1Slice(begin, this.at);
+  }
+
+  /** Passes over a string. Returns where it begins; it ends where the reader is then. */
+  skipString(lengthMax: number): number {
     const size = this.varint();
     if (size > lengthMax) throw new DecodeFault(`string of ${size} bytes, limit ${lengthMax}`);
     this.need(size);
-    const text = this.bytes.latin1Slice(this.at, this.at + size);
+    const begin = this.at;
     this.at += size;
-    return text;
+    return begin;
   }
 
   /** A view, not a copy. */

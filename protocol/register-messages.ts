@@ -8,16 +8,10 @@
  *
  * `asker` is the run of the peer that began the round, so an answer to an earlier run is never taken for one to this.
  */
-import { type Ballot, noBallot, OriginReader, OriginWriter } from "./ballots.ts";
+import { type Ballot, noBallot, OriginReader, OriginWriter, readBallotCounter } from "./ballots.ts";
 import { ByteReader, ByteWriter, DecodeFault } from "./bytes.ts";
-import {
-  ballotCounterMax,
-  keyBytesMax,
-  registerBytesMax,
-  registerKeysPerPage,
-  registerMessageBytes,
-} from "./limits.ts";
-import { readRegisterValue } from "./register-value.ts";
+import { keyBytesMax, registerBytesMax, registerKeysPerPage, registerMessageBytes } from "./limits.ts";
+import { checkRegisterValue } from "./register-value.ts";
 import type { OriginId } from "./words.ts";
 
 interface Envelope {
@@ -166,7 +160,7 @@ const readHeld = (input: ByteReader, origins: OriginReader): Held => {
 /** Looked at whole here, so that no register is stored that a proposer could not read. */
 const readValue = (input: ByteReader): string => {
   const text = input.string(registerBytesMax);
-  readRegisterValue(new ByteReader(input.bytes, input.at - text.length, input.at));
+  checkRegisterValue(new ByteReader(input.bytes, input.at - text.length, input.at));
   return text;
 };
 
@@ -174,12 +168,6 @@ const readBallot = (input: ByteReader, origins: OriginReader): Ballot => {
   const ballot = origins.ballot(input);
   if (ballot.counter === 0) throw new DecodeFault("a round has a ballot");
   return ballot;
-};
-
-const readCounter = (input: ByteReader): number => {
-  const counter = input.varint();
-  if (counter > ballotCounterMax) throw new DecodeFault(`ballot counter ${counter}, limit ${ballotCounterMax}`);
-  return counter;
 };
 
 const readFlag = (input: ByteReader): boolean => {
@@ -346,7 +334,7 @@ const readRecord = (input: ByteReader, origins: OriginReader): RegisterRecord =>
   const kind = input.u8();
   switch (kind) {
     case recordKinds.ceiling:
-      return { kind: "ceiling", counter: readCounter(input) };
+      return { kind: "ceiling", counter: readBallotCounter(input) };
     case recordKinds.accept: {
       const key = input.string(keyBytesMax);
       return { kind: "accept", key, accepted: readBallot(input, origins), value: readValue(input) };

@@ -12,6 +12,7 @@ import { applyOperation, type Circumstances, isRead, type Operation } from "./op
 import {
   deleted,
   keptOperation,
+  type Lease,
   type RegisterReply,
   type RegisterValue,
   tookPlace,
@@ -27,9 +28,10 @@ export interface Answer {
   readonly leftMs: number;
 }
 
-/** A round that tried to make this operation happen, and went unanswered. */
-interface Attempt extends Answer {
+/** A round that tried to make this operation happen, and went unanswered; what it would have answered. */
+interface Attempt {
   readonly ballot: Ballot;
+  readonly answer: Answer;
 }
 
 export interface WaitingOperation {
@@ -86,6 +88,7 @@ export const evaluate = (held: RegisterValue, operations: readonly WaitingOperat
   const endedLease = value.lease !== undefined && leases.isOver(key, value.lease, nowMs);
   if (endedLease) value = deleted(value, versionOf(ballot, 0));
   let alreadyHappened = 0;
+  const leaseLeftMs = (lease: Lease): number => leases.leftMs(key, lease, nowMs);
   const answers: (Answer | "unknown")[] = [];
   const effective: boolean[] = [];
   for (let index = 0; index < operations.length; index++) {
@@ -98,11 +101,11 @@ export const evaluate = (held: RegisterValue, operations: readonly WaitingOperat
     } else {
       const at: Circumstances = {
         version: versionOf(ballot, index + 1),
-        leaseLeftMs: (lease) => leases.leftMs(key, lease, nowMs),
+        leaseLeftMs,
       };
       const result = applyOnce(value, waiting, at);
       value = result.value;
-      const leftMs = value.lease === undefined ? 0 : at.leaseLeftMs(value.lease);
+      const leftMs = value.lease === undefined ? 0 : leaseLeftMs(value.lease);
       answers.push({ reply: result.reply, version: result.version ?? value.version, leftMs });
     }
     effective.push(value !== before);
@@ -131,7 +134,7 @@ const earlierAnswer = (held: RegisterValue, waiting: WaitingOperation): Answer |
   let forgotten = false;
   for (const attempt of waiting.attempts) {
     const found = tookPlace(held, attempt.ballot);
-    if (found === true) return attempt;
+    if (found === true) return attempt.answer;
     forgotten ||= found === "forgotten";
   }
   return forgotten ? "unknown" : undefined;

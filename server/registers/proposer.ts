@@ -273,7 +273,7 @@ export class Proposer {
       const answer = answers[index];
       const waiting = operations[index] as WaitingOperation;
       if (effective[index] === true && answer !== undefined && answer !== "unknown") {
-        waiting.attempts.push({ ...answer, ballot });
+        waiting.attempts.push({ ballot, answer });
       }
     }
     const next = this.#options.clock.next(this.#options.origin, ballot.epoch ?? noBallot);

@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { noBallot } from "../../protocol/ballots.ts";
-import { DecodeFault } from "../../protocol/bytes.ts";
+import { ByteReader, DecodeFault } from "../../protocol/bytes.ts";
 import {
   decodeRegisterMessages,
   decodeRegisterRecords,
@@ -19,6 +19,7 @@ import {
   registersKind,
 } from "../../protocol/register-messages.ts";
 import {
+  checkRegisterValue,
   decodeRegisterValue,
   encodeRegisterValue,
   peekRegisterValue,
@@ -90,6 +91,35 @@ test("damaged, cut and foreign bytes are refused and nothing else happens", () =
       survives(() => decodeRegisterValue(Buffer.from(bytes).toString("latin1")));
     }),
     { numRuns: 500 },
+  );
+});
+
+/** What it threw; undefined: nothing. */
+const faultOf = (look: () => unknown): string | undefined => {
+  try {
+    look();
+    return undefined;
+  } catch (error) {
+    assert.ok(error instanceof DecodeFault, String(error));
+    return error.message;
+  }
+};
+
+test("a register is found well-formed exactly when it can be read", () => {
+  const change = fc.tuple(fc.nat(), fc.nat(255));
+  fc.assert(
+    fc.property(arbitrary.registerValue, fc.array(change, { maxLength: 2 }), fc.nat(), (value, changes, cut) => {
+      const whole = Buffer.from(encodeRegisterValue(value), "latin1");
+      for (const [at, byte] of changes) whole[at % whole.length] = byte;
+      for (const bytes of [whole, whole.subarray(0, cut % whole.length)]) {
+        const text = bytes.toString("latin1");
+        assert.equal(
+          faultOf(() => checkRegisterValue(new ByteReader(bytes))),
+          faultOf(() => decodeRegisterValue(text)),
+        );
+      }
+    }),
+    { numRuns: 1000 },
   );
 });
 

@@ -47,7 +47,7 @@ test("waiting operations take effect one after the other, each with a version of
 test("an attempt that turns out to have taken place is answered, not done again", () => {
   const first = attempt(absent, 1, waiting(plus));
   const again = waiting(plus, {
-    attempts: [{ ballot: round(1), reply: { kind: "integer", value: 1 }, version: 65, leftMs: 0 }],
+    attempts: [{ ballot: round(1), answer: { reply: { kind: "integer", value: 1 }, version: 65, leftMs: 0 } }],
   });
   const second = attempt(first.value, 2, again);
   assert.deepEqual(answers(second), [1]);
@@ -62,7 +62,7 @@ test("what happened so long ago that the register has forgotten is unknown, and 
   for (let counter = 2; counter <= 17; counter++) ({ value } = attempt(value, counter, waiting(plus)));
   assert.equal(value.forgotten, 1);
   const again = waiting(plus, {
-    attempts: [{ ballot: round(1), reply: { kind: "integer", value: 1 }, version: 65, leftMs: 0 }],
+    attempts: [{ ballot: round(1), answer: { reply: { kind: "integer", value: 1 }, version: 65, leftMs: 0 } }],
   });
   const late = attempt(value, 18, again);
   assert.deepEqual(answers(late), ["unknown"]);
