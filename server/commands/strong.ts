@@ -12,7 +12,7 @@
 import { keyBytesMax, operationIdBytesMax, registerValueBytesMax } from "../../protocol/limits.ts";
 import type { RegisterError, RegisterReply } from "../../protocol/register-value.ts";
 import type { Ballot, Match, Operation, Outcome, SetOperation } from "../registers/index.ts";
-import type { Context, RunnableCommand, Words } from "./context.ts";
+import type { RunnableCommand, Words } from "./context.ts";
 import {
   invalidExpireTime,
   keyTooLong,
