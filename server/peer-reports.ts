@@ -16,7 +16,7 @@ import { LatencyWindow } from "./latency-window.ts";
 import type { LinkStreams } from "./link-streams.ts";
 import type { PeerLinks } from "./links/index.ts";
 import type { Maintenance } from "./maintenance.ts";
-import type { PeerFigures } from "./metrics/peer-families.ts";
+import type { PeerFigures } from "./metrics/peer-figures.ts";
 import type { PeerMeasures } from "./metrics/peer-measures.ts";
 import { processFigures } from "./metrics/process-families.ts";
 import type { Welcome } from "./ports/client-socket-owner.ts";

@@ -1,0 +1,24 @@
+/** The event loop: its turns, and when it stood still. */
+import type { Family } from "../family.ts";
+import { type PeerFigures, running } from "../peer-figures.ts";
+
+export const eventLoopFamilies: readonly Family<PeerFigures>[] = [
+  {
+    name: "chorus_turns_total",
+    type: "counter",
+    help: "Turns of the event loop in which anything was done.",
+    read: running(({ turns }) => turns),
+  },
+  {
+    name: "chorus_event_loop_delay_max_seconds",
+    type: "gauge",
+    help: "The longest the event loop stood still within the last minute.",
+    read: ({ loopDelays }) => loopDelays.maxMs / 1000,
+  },
+  {
+    name: "chorus_event_loop_stalls_total",
+    type: "counter",
+    help: "Half seconds in which it stood still for more than 50 ms.",
+    read: ({ loopDelays }) => loopDelays.slow,
+  },
+];
