@@ -117,3 +117,16 @@ export const stateSamples = (
 /** Of a record from label value to number. */
 export const samplesBy = (name: string, values: Iterable<readonly [string, number]>): readonly Sample[] =>
   [...values].map(([key, value]) => ({ labels: { [name]: key }, value }));
+
+/** One sample per peer there is something to tell of. */
+export const samplesPerPeer = <Peer extends { readonly name: string }>(
+  peers: readonly Peer[],
+  read: (peer: Peer) => number | undefined,
+): readonly Sample[] =>
+  peers.flatMap((peer) => {
+    const value = read(peer);
+    return value === undefined ? [] : [{ labels: { peer: peer.name }, value }];
+  });
+
+/** What is measured in milliseconds is shown in seconds, as Prometheus wants it. */
+export const msToSeconds = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : ms / 1000);

@@ -10,9 +10,18 @@
  * `state` is called per scrape, for what is a state rather than a count. A route is a template such as `/kv/{key}`, never
  * a path: labels must be few. docs/OPERATIONS.md has the same list, made from this one.
  */
-import { type Family, type Metrics, metricsOf, samplesBy, stateSamples } from "./family.ts";
+import { buildInfo } from "./build-info.ts";
+import {
+  type Family,
+  type Metrics,
+  metricsOf,
+  msToSeconds,
+  samplesBy,
+  samplesPerPeer,
+  stateSamples,
+} from "./family.ts";
 import { HttpCounts, httpFamilies } from "./http-families.ts";
-import type { LoopDelays } from "./loop-delay.ts";
+import { type LoopDelays, loopDelayMax } from "./loop-delay.ts";
 import { type ProcessFigures, processFamilies, processFigures } from "./process-families.ts";
 
 /** Plain numbers, only ever added to. */
@@ -80,19 +89,16 @@ export interface GatewayMetricsSource {
   readonly state: () => GatewayState;
 }
 
-interface GatewayFigures {
+interface GatewayFigures extends Omit<GatewayMetricsSource, "state"> {
   readonly process: ProcessFigures;
-  readonly source: GatewayMetricsSource;
-  readonly counts: GatewayCounts;
   readonly http: HttpCounts;
   readonly state: GatewayState;
 }
 
 export const gatewayMetrics = (source: GatewayMetricsSource): Metrics =>
   metricsOf(gatewayFamilies, () => ({
+    ...source,
     process: processFigures(),
-    source,
-    counts: source.counts,
     http: source.counts.http,
     state: source.state(),
   }));
@@ -100,25 +106,16 @@ export const gatewayMetrics = (source: GatewayMetricsSource): Metrics =>
 const perUpstream =
   (read: (upstream: UpstreamFigures) => number | undefined): Family<GatewayFigures>["read"] =>
   ({ state }) =>
-    state.upstreams.flatMap((upstream) => {
-      const value = read(upstream);
-      return value === undefined ? [] : [{ labels: { peer: upstream.name }, value }];
-    });
+    samplesPerPeer(state.upstreams, read);
 
 export const gatewayFamilies: readonly Family<GatewayFigures>[] = [
-  {
-    name: "chorus_build_info",
-    type: "gauge",
-    help: "1, with the versions that run.",
-    labels: ["version", "node_version"],
-    read: ({ source: { version } }) => [{ labels: { version, node_version: process.version }, value: 1 }],
-  },
+  buildInfo,
   {
     name: "chorus_gateway_info",
     type: "gauge",
     help: "1, with this gateway's name.",
     labels: ["name"],
-    read: ({ source: { name } }) => [{ labels: { name }, value: 1 }],
+    read: ({ name }) => [{ labels: { name }, value: 1 }],
   },
   {
     name: "chorus_gateway_ready",
@@ -215,7 +212,7 @@ export const gatewayFamilies: readonly Family<GatewayFigures>[] = [
     type: "gauge",
     help: "How far a peer is behind, as the status feed tells.",
     labels: ["peer"],
-    read: perUpstream(({ lagMs }) => (lagMs === undefined ? undefined : lagMs / 1000)),
+    read: perUpstream(({ lagMs }) => msToSeconds(lagMs)),
   },
   {
     name: "chorus_gateway_breaker_opened_total",
@@ -290,11 +287,6 @@ export const gatewayFamilies: readonly Family<GatewayFigures>[] = [
     labels: ["limit"],
     read: ({ counts }) => samplesBy("limit", counts.limitHits),
   },
-  {
-    name: "chorus_event_loop_delay_max_seconds",
-    type: "gauge",
-    help: "The longest the event loop stood still within the last minute.",
-    read: ({ source }) => (source.loopDelays === undefined ? undefined : source.loopDelays.maxMs / 1000),
-  },
+  loopDelayMax,
   ...processFamilies,
 ];

@@ -2,6 +2,8 @@
  * How long the event loop stood still: the worst of each look, kept for a minute. A scrape every 15 s sees the worst
  * moment between two scrapes whoever else scrapes, which a histogram that each scrape empties would not give.
  */
+import { type Family, msToSeconds } from "./family.ts";
+
 const windowMs = 60_000;
 
 export class LoopDelays {
@@ -25,3 +27,11 @@ export class LoopDelays {
     return this.#looks.reduce((max, { delayMs }) => Math.max(max, delayMs), 0);
   }
 }
+
+/** Of a peer or a gateway; nothing to tell where nobody measures. */
+export const loopDelayMax: Family<{ readonly loopDelays?: LoopDelays }> = {
+  name: "chorus_event_loop_delay_max_seconds",
+  type: "gauge",
+  help: "The longest the event loop stood still within the last minute.",
+  read: ({ loopDelays }) => msToSeconds(loopDelays?.maxMs),
+};

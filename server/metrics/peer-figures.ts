@@ -10,7 +10,7 @@ import type { Replica } from "../replica/index.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { StrongKeys } from "../strong/strong-keys.ts";
 import type { DurationHistogram } from "./duration-histogram.ts";
-import type { Family, Sample } from "./family.ts";
+import { type Family, type Sample, samplesPerPeer } from "./family.ts";
 import type { HttpCounts } from "./http-families.ts";
 import type { LatencyEvents } from "./latency-events.ts";
 import type { LoopDelays } from "./loop-delay.ts";
@@ -73,12 +73,7 @@ export const running =
 
 /** One sample per other peer. */
 export const perPeer = (read: (peer: PeerReport) => number | undefined): Family<PeerFigures>["read"] =>
-  running(({ peers }) =>
-    peers.flatMap((peer) => {
-      const value = read(peer);
-      return value === undefined ? [] : [{ labels: { peer: peer.name }, value }];
-    }),
-  );
+  running(({ peers }) => samplesPerPeer(peers, read));
 
 /** Counters of the replica; those that never counted are 0. */
 export const counted = (name: string): Family<PeerFigures>["read"] =>

@@ -1,5 +1,6 @@
 /** The event loop: its turns, and when it stood still. */
 import type { Family } from "../family.ts";
+import { loopDelayMax } from "../loop-delay.ts";
 import { type PeerFigures, running } from "../peer-figures.ts";
 
 export const eventLoopFamilies: readonly Family<PeerFigures>[] = [
@@ -9,12 +10,7 @@ export const eventLoopFamilies: readonly Family<PeerFigures>[] = [
     help: "Turns of the event loop in which anything was done.",
     read: running(({ turns }) => turns),
   },
-  {
-    name: "chorus_event_loop_delay_max_seconds",
-    type: "gauge",
-    help: "The longest the event loop stood still within the last minute.",
-    read: ({ loopDelays }) => loopDelays.maxMs / 1000,
-  },
+  loopDelayMax,
   {
     name: "chorus_event_loop_stalls_total",
     type: "counter",

@@ -1,15 +1,10 @@
 /** Who runs here, and in which version. */
+import { buildInfo } from "../build-info.ts";
 import type { Family } from "../family.ts";
 import type { PeerFigures } from "../peer-figures.ts";
 
 export const identityFamilies: readonly Family<PeerFigures>[] = [
-  {
-    name: "chorus_build_info",
-    type: "gauge",
-    help: "1, with the versions that run.",
-    labels: ["version", "node_version"],
-    read: ({ version }) => [{ labels: { version, node_version: process.version }, value: 1 }],
-  },
+  buildInfo,
   {
     name: "chorus_peer_info",
     type: "gauge",

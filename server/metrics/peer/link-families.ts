@@ -1,14 +1,12 @@
 /** The links to the other peers, and how far either end is behind. */
 import type { PeerLinkStatus } from "../../links/peer-links.ts";
-import { type Family, stateSamples } from "../family.ts";
+import { type Family, msToSeconds, stateSamples } from "../family.ts";
 import { type PeerFigures, perPeer, running } from "../peer-figures.ts";
 
 const linkStates = ["up", "connecting", "catching-up", "transfer", "refused", "down"];
 
 const perLink = (read: (link: PeerLinkStatus) => number): Family<PeerFigures>["read"] =>
   running(({ links }) => links.map((link) => ({ labels: { peer: link.peer }, value: read(link) })));
-
-const seconds = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : ms / 1000);
 
 export const linkFamilies: readonly Family<PeerFigures>[] = [
   {
@@ -37,7 +35,7 @@ export const linkFamilies: readonly Family<PeerFigures>[] = [
     type: "gauge",
     help: "For how long the other has lacked the oldest of this peer's own writes that it lacks; heartbeats tell twice a second, so up to a second is no lag. Absent when it lacks only those of others.",
     labels: ["peer"],
-    read: perPeer((peer) => seconds(peer.lagMs)),
+    read: perPeer((peer) => msToSeconds(peer.lagMs)),
   },
   {
     name: "chorus_behind_ops",
@@ -58,14 +56,14 @@ export const linkFamilies: readonly Family<PeerFigures>[] = [
     type: "gauge",
     help: "Round-trip time on the link, smoothed.",
     labels: ["peer"],
-    read: perPeer((peer) => seconds(peer.rttMs)),
+    read: perPeer((peer) => msToSeconds(peer.rttMs)),
   },
   {
     name: "chorus_clock_offset_seconds",
     type: "gauge",
     help: "The other's clock minus this peer's.",
     labels: ["peer"],
-    read: perPeer((peer) => seconds(peer.clockOffsetMs)),
+    read: perPeer((peer) => msToSeconds(peer.clockOffsetMs)),
   },
   {
     name: "chorus_link_sent_bytes_total",
