@@ -9,7 +9,8 @@
  * that ends without failed, and headers need not be decoded. Our requests are far smaller than the windows etcd opens
  * (checked), and etcd's answers than those we open. RFC 9113, RFC 7541, and gRPC's "PROTOCOL-HTTP2".
  */
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
+import { openSocket } from "./open-socket.ts";
 
 export type EtcdMethod = "Put" | "Range";
 
@@ -55,17 +56,8 @@ export class EtcdConnection {
     );
   }
 
-  static open(port: number, method: EtcdMethod, timeoutMs = 5000): Promise<EtcdConnection> {
-    return new Promise((resolve, reject) => {
-      const socket = connect({ port, host: "127.0.0.1", noDelay: true });
-      socket.setTimeout(timeoutMs, () => socket.destroy(new Error(`no connection within ${timeoutMs / 1000} s`)));
-      socket.once("error", reject);
-      socket.once("connect", () => {
-        socket.setTimeout(0);
-        socket.off("error", reject);
-        resolve(new EtcdConnection(socket, method, `127.0.0.1:${port}`));
-      });
-    });
+  static async open(port: number, method: EtcdMethod): Promise<EtcdConnection> {
+    return new EtcdConnection(await openSocket(port), method, `127.0.0.1:${port}`);
   }
 
   /** `message`: an encoded request, as latin1. `onDone` is called once, with the bytes of the answer's message. */

@@ -2,7 +2,8 @@
  * A RESP2 client for measuring: commands are written as bytes, replies counted or looked at, nothing else. It never
  * retries, reconnects or queues, since each of these would hide what is measured.
  */
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
+import { openSocket } from "./open-socket.ts";
 
 export class ErrorReply {
   readonly text: string;
@@ -84,17 +85,8 @@ export class RespConnection {
     socket.on("close", () => this.#end(new Error("the server closed the connection")));
   }
 
-  static open(port: number, timeoutMs = 5000, host = "127.0.0.1"): Promise<RespConnection> {
-    return new Promise((resolve, reject) => {
-      const socket = connect({ port, host, noDelay: true });
-      socket.setTimeout(timeoutMs, () => socket.destroy(new Error(`no connection within ${timeoutMs / 1000} s`)));
-      socket.once("error", reject);
-      socket.once("connect", () => {
-        socket.setTimeout(0);
-        socket.off("error", reject);
-        resolve(new RespConnection(socket));
-      });
-    });
+  static async open(port: number, timeoutMs?: number, host?: string): Promise<RespConnection> {
+    return new RespConnection(await openSocket(port, timeoutMs, host));
   }
 
   call(...words: readonly string[]): Promise<Reply> {
