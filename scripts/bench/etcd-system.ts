@@ -3,11 +3,10 @@
  * kill of the leader, an election and the member's return are its own business; we only ask who leads.
  */
 import { ProgramServer } from "./program-server.ts";
-import { checkServers, freePort, type System, withFreePorts } from "./servers.ts";
+import { ProgramSystem } from "./program-system.ts";
+import { freePort, withFreePorts } from "./servers.ts";
 import type { Stage } from "./stage.ts";
-import { until } from "./wait.ts";
 
-const startMsMax = 60_000;
 const statusMsMax = 2000;
 
 interface EtcdStatus {
@@ -40,13 +39,8 @@ class EtcdServer extends ProgramServer {
   }
 }
 
-export class EtcdSystem implements System {
+export class EtcdSystem extends ProgramSystem<EtcdServer> {
   readonly name = "etcd";
-  readonly servers: readonly EtcdServer[];
-
-  private constructor(servers: readonly EtcdServer[]) {
-    this.servers = servers;
-  }
 
   /** Resolves when all know the same leader. */
   static start(stage: Stage, { count }: { readonly count: number }): Promise<EtcdSystem> {
@@ -78,18 +72,7 @@ export class EtcdSystem implements System {
           directory,
         });
       });
-      const system = new EtcdSystem(servers);
-      try {
-        for (const server of system.servers) server.spawn();
-        await until("etcd up, with a leader", () => system.isSettled(), {
-          timeoutMs: startMsMax,
-          check: () => checkServers(system),
-        });
-      } catch (error) {
-        await system.stop();
-        throw error;
-      }
-      return system;
+      return new EtcdSystem(servers).started("etcd up, with a leader");
     });
   }
 
@@ -108,14 +91,6 @@ export class EtcdSystem implements System {
   async isIdentical(): Promise<boolean> {
     const statuses = await Promise.all(this.servers.map((server) => server.status()));
     return haveOneLeader(statuses) && new Set(statuses.map((status) => status?.appliedIndex)).size === 1;
-  }
-
-  checkpointed(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  async stop(): Promise<void> {
-    await Promise.all(this.servers.map((server) => server.end("SIGKILL")));
   }
 }
 

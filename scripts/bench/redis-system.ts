@@ -3,12 +3,10 @@
  * All else is its default, but that a replica is served without the usual five seconds of waiting for others.
  */
 import { ProgramServer } from "./program-server.ts";
+import { ProgramSystem } from "./program-system.ts";
 import { RespConnection } from "./resp-connection.ts";
-import { checkServers, freePort, type System, withFreePorts } from "./servers.ts";
+import { freePort, withFreePorts } from "./servers.ts";
 import type { Stage } from "./stage.ts";
-import { until } from "./wait.ts";
-
-const startMsMax = 60_000;
 
 class RedisServer extends ProgramServer {
   constructor(stage: Stage, directory: string, name: string, port: number, primaryPort: number | undefined) {
@@ -44,13 +42,8 @@ class RedisServer extends ProgramServer {
   }
 }
 
-export class RedisSystem implements System {
+export class RedisSystem extends ProgramSystem<RedisServer> {
   readonly name = "redis";
-  readonly servers: readonly RedisServer[];
-
-  private constructor(servers: readonly RedisServer[]) {
-    this.servers = servers;
-  }
 
   /** A primary and count - 1 replicas. Resolves when all replicas follow. */
   static start(stage: Stage, { count }: { readonly count: number }): Promise<RedisSystem> {
@@ -61,18 +54,7 @@ export class RedisSystem implements System {
         servers.push(
           new RedisServer(stage, directory, i === 0 ? "primary" : `replica${i}`, await freePort(), servers[0]?.tcpPort),
         );
-      const system = new RedisSystem(servers);
-      try {
-        for (const server of servers) server.spawn();
-        await until("Redis up, replicas following", () => system.isSettled(), {
-          timeoutMs: startMsMax,
-          check: () => checkServers(system),
-        });
-      } catch (error) {
-        await system.stop();
-        throw error;
-      }
-      return system;
+      return new RedisSystem(servers).started("Redis up, replicas following");
     });
   }
 
@@ -85,14 +67,6 @@ export class RedisSystem implements System {
     const infos = await Promise.all(this.servers.map((server) => server.info()));
     const busy = ["loading", "aof_rewrite_in_progress", "aof_rewrite_scheduled", "rdb_bgsave_in_progress"];
     return followsPrimary(infos) && infos.every((info) => busy.every((field) => info.get(field) === "0"));
-  }
-
-  checkpointed(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  async stop(): Promise<void> {
-    await Promise.all(this.servers.map((server) => server.end("SIGKILL")));
   }
 }
 
