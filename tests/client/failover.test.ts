@@ -1,30 +1,12 @@
 import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
-import { describe, type TestContext, test } from "node:test";
-import { ChorusError, type Client, type ConnectOptions, connect } from "../../protocol/client.ts";
+import { describe, test } from "node:test";
+import { type Client, connect } from "../../protocol/client.ts";
 import { until } from "../support/processes.ts";
+import { connectTo, failure } from "./client-for-test.ts";
 import { type FakePeer, startFakePeers } from "./fake-peer.ts";
 
-const connectTo = async (t: TestContext, peers: readonly FakePeer[], options: ConnectOptions = {}): Promise<Client> => {
-  const kv = await connect(
-    peers.map(({ address }) => address),
-    options,
-  );
-  t.after(() => kv.close());
-  return kv;
-};
-
 const at = (kv: Client): string => (kv.state.kind === "connected" ? kv.state.peer : kv.state.kind);
-
-const failure = async (call: Promise<unknown>): Promise<ChorusError> => {
-  try {
-    await call;
-  } catch (error) {
-    assert(error instanceof ChorusError, String(error));
-    return error;
-  }
-  assert.fail("the call was to reject");
-};
 
 /** Not measured: a bound that a machine under load keeps too. */
 const soonMs = 10_000;

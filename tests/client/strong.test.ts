@@ -1,30 +1,12 @@
 /** Strong keys and locks by the client: what it sends, and sends again, to peers that die or find no majority. */
 import assert from "node:assert/strict";
-import { describe, type TestContext, test } from "node:test";
+import { describe, test } from "node:test";
 import { namesStrongKey, withOperationId } from "../../protocol/client/strong.ts";
-import { ChorusError, type Client, type ConnectOptions, connect, type Lock } from "../../protocol/client.ts";
+import type { ChorusError, Lock } from "../../protocol/client.ts";
 import type { PeerMessage } from "../../protocol/client-messages.ts";
 import { until } from "../support/processes.ts";
+import { connectTo, failure } from "./client-for-test.ts";
 import { type FakePeer, startFakePeers } from "./fake-peer.ts";
-
-const connectTo = async (t: TestContext, peers: readonly FakePeer[], options: ConnectOptions = {}): Promise<Client> => {
-  const kv = await connect(
-    peers.map(({ address }) => address),
-    options,
-  );
-  t.after(() => kv.close());
-  return kv;
-};
-
-const failure = async (call: Promise<unknown>): Promise<ChorusError> => {
-  try {
-    await call;
-  } catch (error) {
-    assert(error instanceof ChorusError, String(error));
-    return error;
-  }
-  assert.fail("the call was to reject");
-};
 
 const held = async (lock: Promise<Lock | null>): Promise<Lock> => {
   const given = await lock;

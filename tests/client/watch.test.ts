@@ -1,16 +1,15 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { type Client, connect } from "../../protocol/client.ts";
+import type { Client } from "../../protocol/client.ts";
 import { clientFeedBytesMax } from "../../protocol/limits.ts";
 import { until } from "../support/processes.ts";
+import { connectTo } from "./client-for-test.ts";
 import { type FakePeer, startFakePeers } from "./fake-peer.ts";
 
 const start = async (t: TestContext, count = 2): Promise<{ kv: Client; peers: FakePeer[] }> => {
   const peers = await startFakePeers(t, count);
-  const kv = await connect(peers.map(({ address }) => address));
-  t.after(() => kv.close());
-  return { kv, peers };
+  return { kv: await connectTo(t, peers), peers };
 };
 
 const keysOf = async (feed: AsyncIterable<{ type: string; key?: string }>, count: number): Promise<string[]> => {
