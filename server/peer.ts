@@ -198,6 +198,8 @@ class Peer implements RunningPeer {
     }
     const serving = makeServing(this.#base, core);
     this.#serving = serving;
+    // Before the first client can ask: an empty disk must not answer as if all had been deleted.
+    admission.judge();
     await serving.ports.open();
     admission.onLoaded();
     this.#run.openLinks(core.loop, core.streams);
