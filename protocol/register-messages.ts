@@ -1,7 +1,7 @@
 /**
  * The messages between proposers and acceptors of strong keys, and an acceptor's durable records.
  *
- *   messages u8 20, the kind of link message | u8 format (1) | messages, one after the other, to the end
+ *   messages u8 20, the kind of link message | u8 format (2) | messages, one after the other, to the end
  *   message  u8 kind | epoch: counter, origin | asker: origin | round | by kind
  *   records  u8 format (2) | records, one after the other, to the end
  *   record   u8 kind | by kind
@@ -22,17 +22,19 @@ interface Envelope {
   readonly round: number;
 }
 
-/** What an acceptor holds of a key: `value` is "" exactly when nothing was accepted. */
+/** What an acceptor holds of a key. */
 interface Held {
   readonly accepted: Ballot;
-  readonly value: string;
+  /** "" exactly when nothing was accepted. Undefined: `accepted` is what the asker said that it holds itself. */
+  readonly value: string | undefined;
   /** Of the acceptor; told only where it holds nothing of the key, else noBallot. */
   readonly floor: Ballot;
 }
 
 export type RegisterRequest = Envelope &
+  /** `known`: what the asker's own acceptor holds of the key, or noBallot. Who holds the same leaves the value out. */
   (
-    | { readonly kind: "prepare"; readonly key: string; readonly ballot: Ballot }
+    | { readonly kind: "prepare"; readonly key: string; readonly ballot: Ballot; readonly known: Ballot }
     /** `next`: the ballot to promise for the round after, or noBallot. */
     | {
         readonly kind: "accept";
@@ -41,7 +43,7 @@ export type RegisterRequest = Envelope &
         readonly next: Ballot;
         readonly value: string;
       }
-    | { readonly kind: "query"; readonly key: string }
+    | { readonly kind: "query"; readonly key: string; readonly known: Ballot }
     | { readonly kind: "remove"; readonly key: string; readonly ballot: Ballot }
     /** Leave all earlier epochs: `epoch` is the new one. */
     | { readonly kind: "raise" }
@@ -92,7 +94,7 @@ const kinds = {
 
 const firstResponse = kinds.promised;
 
-const format = 1;
+const format = 2;
 const recordFormat = 2;
 
 /** First byte of these messages on a link. link-messages.ts has 1 to 18, published.ts 19. */
@@ -108,6 +110,9 @@ const writeMessage = (out: ByteWriter, origins: OriginWriter, message: RegisterM
   out.varint(message.round);
   switch (message.kind) {
     case "prepare":
+      out.string(message.key);
+      origins.ballot(out, message.ballot);
+      return origins.ballot(out, message.known);
     case "remove":
       out.string(message.key);
       return origins.ballot(out, message.ballot);
@@ -117,7 +122,8 @@ const writeMessage = (out: ByteWriter, origins: OriginWriter, message: RegisterM
       origins.ballot(out, message.next);
       return out.string(message.value);
     case "query":
-      return out.string(message.key);
+      out.string(message.key);
+      return origins.ballot(out, message.known);
     case "raise":
     case "stale":
       return;
@@ -147,14 +153,15 @@ const writeMessage = (out: ByteWriter, origins: OriginWriter, message: RegisterM
 
 const writeHeld = (out: ByteWriter, origins: OriginWriter, held: Held): void => {
   origins.ballot(out, held.accepted);
-  if (held.accepted.counter > 0) out.string(held.value);
-  else origins.ballot(out, held.floor);
+  if (held.accepted.counter === 0) return origins.ballot(out, held.floor);
+  out.u8(held.value === undefined ? 0 : 1);
+  if (held.value !== undefined) out.string(held.value);
 };
 
 const readHeld = (input: ByteReader, origins: OriginReader): Held => {
   const accepted = origins.ballot(input);
   if (accepted.counter === 0) return { accepted, value: "", floor: origins.ballot(input) };
-  return { accepted, value: readValue(input), floor: noBallot };
+  return { accepted, value: readFlag(input) ? readValue(input) : undefined, floor: noBallot };
 };
 
 /** Looked at whole here, so that no register is stored that a proposer could not read. */
@@ -185,7 +192,8 @@ const readMessage = (input: ByteReader, origins: OriginReader): RegisterMessage 
   switch (kind) {
     case kinds.prepare: {
       const key = input.string(keyBytesMax);
-      return { kind: "prepare", epoch, asker, round, key, ballot: readBallot(input, origins) };
+      const ballot = readBallot(input, origins);
+      return { kind: "prepare", epoch, asker, round, key, ballot, known: origins.ballot(input) };
     }
     case kinds.remove:
       return {
@@ -203,7 +211,7 @@ const readMessage = (input: ByteReader, origins: OriginReader): RegisterMessage 
       return { kind: "accept", epoch, asker, round, key, ballot, next, value: readValue(input) };
     }
     case kinds.query:
-      return { kind: "query", epoch, asker, round, key: input.string(keyBytesMax) };
+      return { kind: "query", epoch, asker, round, key: input.string(keyBytesMax), known: origins.ballot(input) };
     case kinds.raise:
       return { kind: "raise", epoch, asker, round };
     case kinds.list:

@@ -370,14 +370,16 @@ export class Acceptor {
 
   #told(
     kind: "promised" | "state",
-    { asker, round }: RegisterRequest,
+    { asker, round, known }: RegisterRequest & { kind: "prepare" | "query" },
     register: Register | undefined,
   ): RegisterResponse {
     const { epoch, floor } = this;
     if (register === undefined || register.accepted.counter === 0) {
       return { kind, epoch, asker, round, accepted: noBallot, value: "", floor };
     }
-    const { accepted, value } = register;
+    const { accepted } = register;
+    // A ballot stands for one value: who holds it needs no copy.
+    const value = isSame(accepted, known) ? undefined : register.value;
     return { kind, epoch, asker, round, accepted, value, floor: noBallot };
   }
 

@@ -27,7 +27,7 @@ import { invariant } from "./invariant.ts";
 import type { LeaseWatch } from "./leases.ts";
 import type { Operation } from "./operations.ts";
 import { isLive, type RegisterValue } from "./register-value.ts";
-import { Round, type SweepJob } from "./round.ts";
+import { type Known, Round, type SweepJob } from "./round.ts";
 import { type Wakeable, WakeQueue } from "./wake-queue.ts";
 
 /** A round without an end after so long is given up: its messages are lost. More: slower after a loss. */
@@ -67,6 +67,8 @@ export interface ProposerOptions {
   /** In [0, 1). */
   readonly random: () => number;
   readonly epoch: Ballot;
+  /** What this peer's own acceptor holds of a key now, in memory. Only used where another confirms it. */
+  readonly look: (key: string) => Known | undefined;
   readonly send: (to: PeerName, request: RegisterRequest) => void;
   readonly finish: (id: number, outcome: Outcome) => void;
 }
@@ -253,18 +255,18 @@ export class Proposer {
   }
 
   #query(state: KeyState): void {
-    const round = this.#open(state, "query", {});
-    const { epoch, number } = round;
-    this.#broadcast({ kind: "query", epoch, asker: this.#options.origin, round: number, key: state.key });
+    const { key } = state;
+    const { epoch, number, known } = this.#open(state, "query", { known: this.#options.look(key) });
+    this.#broadcast({ kind: "query", epoch, asker: this.#options.origin, round: number, key, known });
   }
 
   #prepare(state: KeyState): void {
     const ballot = this.#options.clock.next(this.#options.origin, this.epoch);
-    const { sweep } = state;
+    const { sweep, key } = state;
     state.sweep = undefined;
-    const round = this.#open(state, "prepare", { ballot, sweep });
-    const { epoch, number } = round;
-    this.#broadcast({ kind: "prepare", epoch, asker: this.#options.origin, round: number, key: state.key, ballot });
+    const { epoch, number, known } = this.#open(state, "prepare", { ballot, sweep, known: this.#options.look(key) });
+    const asker = this.#options.origin;
+    this.#broadcast({ kind: "prepare", epoch, asker, round: number, key, ballot, known });
   }
 
   #accept(state: KeyState, ballot: Ballot, evaluation: Evaluation): void {
@@ -312,7 +314,7 @@ export class Proposer {
     if (!round.isAboveByCounter) return this.#giveUp(state, "now");
     const highest = round.highest();
     const value = this.#read(state, round, highest);
-    if (round.sweep !== undefined) return this.#sweepPrepared(state, round, round.sweep, highest.value, value);
+    if (round.sweep !== undefined) return this.#sweepPrepared(state, round, round.sweep, round.textOf(highest), value);
     const evaluation = this.#evaluate(state, value, round.ballot);
     const wasInAccept = evaluation.operations.some(({ attempts }) => attempts.length > 0);
     if (!evaluation.changed && !wasInAccept && round.agreed(this.#quorum) !== undefined) {
@@ -380,7 +382,7 @@ export class Proposer {
   #open(
     state: KeyState,
     phase: Round["phase"],
-    { ballot, sweep, evaluation, next }: Partial<ConstructorParameters<typeof Round>[2]>,
+    { ballot, sweep, evaluation, next, known }: Partial<ConstructorParameters<typeof Round>[2]>,
   ): Round {
     invariant(state.round === undefined, "a key has one round in flight");
     const round = new Round(this.nextRound(), phase, {
@@ -393,6 +395,7 @@ export class Proposer {
       sweep,
       evaluation,
       next: next ?? noBallot,
+      known,
     });
     state.round = round;
     this.#rounds.set(round.number, state);

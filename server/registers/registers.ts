@@ -159,6 +159,7 @@ export class Registers {
       leases: this.#leases,
       random: this.#options.random,
       epoch: this.acceptor.epoch,
+      look: (key) => this.acceptor.look(key),
       send: (to, request) => this.#send(to, request),
       finish: (id, outcome) => this.#results.push({ id, outcome }),
     });
@@ -250,7 +251,8 @@ export class Registers {
   trace(key: string, deadlineMs: number, onAnswer: (holdings: readonly Holding[]) => void): void {
     const { origin, epoch } = this.#running;
     const round = this.#running.nextRound();
-    const request = { kind: "query", epoch, asker: origin, round, key } as const;
+    const known = this.acceptor.look(key)?.accepted ?? noBallot;
+    const request = { kind: "query", epoch, asker: origin, round, key, known } as const;
     this.#traces.begin(round, request, { deadlineMs, onAnswer }, (to, message) => this.#send(to, message));
   }
 
@@ -431,7 +433,7 @@ function* batches<Item extends RegisterMessage | RegisterRecord>(items: readonly
   let batch: Item[] = [];
   let bytes = 0;
   for (const item of items) {
-    const size = 64 + ("value" in item ? item.value.length : 0);
+    const size = 64 + ("value" in item ? (item.value?.length ?? 0) : 0);
     if (batch.length > 0 && bytes + size > registerMessageBytes) {
       yield batch;
       batch = [];

@@ -22,6 +22,12 @@ export type HeldResponse = Extract<RegisterResponse, { kind: "promised" | "state
 const isHeld = (answer: RegisterResponse): answer is HeldResponse =>
   answer.kind === "promised" || answer.kind === "state";
 
+/** What this peer's own acceptor holds. */
+export interface Known {
+  readonly accepted: Ballot;
+  readonly value: string;
+}
+
 export class Round {
   readonly number: number;
   readonly phase: "query" | "prepare" | "accept";
@@ -36,6 +42,9 @@ export class Round {
   readonly #answerers: PeerName[] = [];
   readonly #answers: RegisterResponse[] = [];
   refused = 0;
+  /** What this peer's own acceptor held when the round began: answers that name the same leave the value out. */
+  readonly known: Ballot;
+  readonly #knownValue: string;
   /** What an accept is for. */
   readonly evaluation: Evaluation | undefined;
   readonly next: Ballot;
@@ -52,6 +61,7 @@ export class Round {
       readonly sweep: SweepJob | undefined;
       readonly evaluation: Evaluation | undefined;
       readonly next: Ballot;
+      readonly known: Known | undefined;
     },
   ) {
     this.number = number;
@@ -64,11 +74,15 @@ export class Round {
     this.sweep = given.sweep;
     this.evaluation = given.evaluation;
     this.next = given.next;
+    // Taken now: what the acceptor holds goes on changing.
+    this.known = given.known?.accepted ?? noBallot;
+    this.#knownValue = given.known?.value ?? "";
   }
 
-  /** False when that acceptor has answered this round before. */
+  /** False when that acceptor has answered this round before, or says that it holds what this peer does not know. */
   count(from: PeerName, response: RegisterResponse): boolean {
     if (this.#answerers.includes(from)) return false;
+    if (isHeld(response) && response.value === undefined && !isSame(response.accepted, this.known)) return false;
     this.#answerers.push(from);
     this.#answers.push(response);
     if (response.kind === "refused") this.refused++;
@@ -111,7 +125,11 @@ export class Round {
 
   /** The register that an answer tells of. */
   read(answer: HeldResponse): RegisterValue {
-    return answer.accepted.counter === 0 ? absentRegister(this.#floor()) : decodeRegisterValue(answer.value);
+    return answer.accepted.counter === 0 ? absentRegister(this.#floor()) : decodeRegisterValue(this.textOf(answer));
+  }
+
+  textOf({ value }: HeldResponse): string {
+    return value ?? this.#knownValue;
   }
 
   #floor(): Ballot {

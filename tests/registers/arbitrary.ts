@@ -62,15 +62,15 @@ const key = bytes(30);
 const anyEpoch = fc.oneof({ weight: 4, arbitrary: epoch }, { weight: 1, arbitrary: fc.constant(noBallot) });
 const envelope = { epoch: anyEpoch, asker: origin, round: fc.maxSafeNat() };
 const held = fc.oneof(
-  record({ accepted: ballot, value: text, floor: fc.constant(noBallot) }),
+  record({ accepted: ballot, value: fc.option(text, { nil: undefined }), floor: fc.constant(noBallot) }),
   record({ accepted: fc.constant(noBallot), value: fc.constant(""), floor: anyBallot }),
 );
 const kind = <Kind extends string>(name: Kind): fc.Arbitrary<Kind> => fc.constant(name);
 
 export const message: fc.Arbitrary<RegisterMessage> = fc.oneof(
-  record({ kind: kind("prepare"), ...envelope, key, ballot }),
+  record({ kind: kind("prepare"), ...envelope, key, ballot, known: anyBallot }),
   record({ kind: kind("accept"), ...envelope, key, ballot, next: anyBallot, value: text }),
-  record({ kind: kind("query"), ...envelope, key }),
+  record({ kind: kind("query"), ...envelope, key, known: anyBallot }),
   record({ kind: kind("remove"), ...envelope, key, ballot }),
   record({ kind: kind("raise"), ...envelope }),
   record({ kind: kind("list"), ...envelope, after: key, first: fc.boolean() }),

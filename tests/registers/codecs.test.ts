@@ -157,15 +157,16 @@ const value = encodeRegisterValue(full);
 const envelope = { epoch: noBallot, asker: a, round: 1 };
 const later = { epoch: low, asker: b, round: 300 };
 const messages: readonly RegisterMessage[] = [
-  { kind: "prepare", ...envelope, key: "strong:x", ballot: low },
+  { kind: "prepare", ...envelope, key: "strong:x", ballot: low, known: noBallot },
   { kind: "accept", ...envelope, key: "strong:x", ballot: low, next: high, value },
-  { kind: "query", ...later, key: "" },
+  { kind: "query", ...later, key: "", known: high },
   { kind: "remove", ...envelope, key: "strong:x", ballot: high },
   { kind: "raise", ...later },
   { kind: "list", ...later, after: "k", first: false },
   { kind: "promised", ...envelope, accepted: noBallot, value: "", floor: low },
   { kind: "accepted", ...envelope, next: high },
   { kind: "state", ...envelope, accepted: high, value: encodeRegisterValue(dead), floor: noBallot },
+  { kind: "promised", ...later, accepted: low, value: undefined, floor: noBallot },
   { kind: "refused", ...envelope, above: high },
   { kind: "stale", ...later },
   { kind: "raised", ...later, floor: noBallot, highest: 300 },
@@ -210,8 +211,8 @@ test("bytes of version 1 are read as what they were, and still written so", () =
 
 test("a format of another version is refused by its number", () => {
   assert.throws(
-    () => decodeRegisterMessages(Uint8Array.of(registersKind, 2)),
-    new DecodeFault("register messages of format 2, this version reads 1"),
+    () => decodeRegisterMessages(Uint8Array.of(registersKind, 1)),
+    new DecodeFault("register messages of format 1, this version reads 2"),
   );
   assert.throws(
     () => decodeRegisterRecords(Uint8Array.of(1, 1)),
@@ -221,10 +222,10 @@ test("a format of another version is refused by its number", () => {
 });
 
 test("an origin is spelled out once per batch", () => {
-  const one = encodeRegisterMessages([{ kind: "query", ...envelope, key: "k" }]).length;
+  const one = encodeRegisterMessages([{ kind: "query", ...envelope, key: "k", known: noBallot }]).length;
   const two = encodeRegisterMessages([
-    { kind: "query", ...envelope, key: "k" },
-    { kind: "query", ...envelope, key: "l" },
+    { kind: "query", ...envelope, key: "k", known: noBallot },
+    { kind: "query", ...envelope, key: "l", known: noBallot },
   ]).length;
-  assert.equal(two - one, 6);
+  assert.equal(two - one, 7);
 });

@@ -433,7 +433,7 @@ test("keys that were only promised are forgotten, below a floor", () => {
   const epoch = { counter: 0, origin: "" } as const;
   for (let round = 1; round <= 10_001; round++) {
     const ballot = { counter: round, origin: asker };
-    acceptor.receive("b" as PeerName, { kind: "prepare", epoch, asker, round, key: `k${round}`, ballot });
+    acceptor.receive("b" as PeerName, { kind: "prepare", epoch, asker, round, key: `k${round}`, ballot, known: epoch });
   }
   assert.equal(acceptor.size, 1);
   assert.equal(acceptor.floor.counter, 10_000);

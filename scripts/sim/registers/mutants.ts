@@ -193,6 +193,19 @@ const proposer: readonly Mutant[] = [
     "    if (this.#answerers.includes(from)) return false;\n",
     "",
   ),
+  {
+    name: "other-value-left-out",
+    why: "an answer without a value is taken for the value this peer holds, whatever its ballot",
+    registers: true,
+    edits: [
+      { file: "server/registers/acceptor.ts", find: "isSame(accepted, known) ?", replace: "known.counter > 0 ?" },
+      {
+        file: "server/registers/round.ts",
+        find: "response.value === undefined && !isSame(response.accepted, this.known))",
+        replace: "response.value === undefined && this.known === undefined)",
+      },
+    ],
+  },
   core(
     "read-highest",
     "a read answers with the highest of a quorum, though they do not agree",
