@@ -131,9 +131,9 @@ const proposer: readonly Mutant[] = [
     edits: [
       {
         file: "server/registers/proposer.ts",
-        find: "    const ballot = this.#options.clock.next(this.#options.origin, this.epoch);\n    const { sweep } = state;",
+        find: "    const ballot = this.#options.clock.next(this.#options.origin, this.epoch);\n    const { sweep, key } = state;",
         replace:
-          "    const ballot = this.#reused ?? this.#options.clock.next(this.#options.origin, this.epoch);\n    const { sweep } = state;",
+          "    const ballot = this.#reused ?? this.#options.clock.next(this.#options.origin, this.epoch);\n    const { sweep, key } = state;",
       },
       {
         file: "server/registers/proposer.ts",
