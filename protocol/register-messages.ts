@@ -245,11 +245,17 @@ const readMessage = (input: ByteReader, origins: OriginReader): RegisterMessage 
 };
 
 /** Batches are put together here, then copied out: a buffer of its own for each costs more than what goes into it. */
-const scratch = new ByteWriter(registerMessageBytes);
+let scratch = new ByteWriter(registerMessageBytes);
+
+const emptyScratch = (): ByteWriter => {
+  // One long message must not keep its memory for good.
+  if (scratch.bytes.length > 16 * registerMessageBytes) scratch = new ByteWriter(registerMessageBytes);
+  scratch.length = 0;
+  return scratch;
+};
 
 export const encodeRegisterMessages = (messages: readonly RegisterMessage[]): Buffer => {
-  const out = scratch;
-  out.length = 0;
+  const out = emptyScratch();
   const origins = new OriginWriter();
   out.u8(registersKind);
   out.u8(format);
@@ -317,8 +323,7 @@ const writeRecord = (out: ByteWriter, origins: OriginWriter, record: RegisterRec
 };
 
 export const encodeRegisterRecords = (records: readonly RegisterRecord[]): Buffer => {
-  const out = scratch;
-  out.length = 0;
+  const out = emptyScratch();
   const origins = new OriginWriter();
   out.u8(recordFormat);
   for (const record of records) writeRecord(out, origins, record);

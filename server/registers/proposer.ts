@@ -32,7 +32,7 @@ import { type Wakeable, WakeQueue } from "./wake-queue.ts";
 
 /** A round without an end after so long is given up: its messages are lost. More: slower after a loss. */
 const roundMsMax = 400;
-/** A read that has a quorum's answers, but not one ballot, waits so long for the others before it makes a full round. */
+/** Acceptors that disagree wait so long for the others before the next attempt: a read's answers, a refusal among promises. */
 const disagreementMs = 20;
 /** A promise that nobody needed for so long is dropped: it costs memory. */
 const promiseMsMax = 60_000;
@@ -164,6 +164,8 @@ export class Proposer {
 
   onResponse(from: PeerName, response: RegisterResponse): void {
     if (response.asker !== this.#options.origin) return;
+    // Also of a round that is over: an acceptor that refuses late would else be passed over in every one.
+    if (response.kind === "refused") this.#hearCounter(response.above.counter);
     const state = this.#rounds.get(response.round);
     const round = state?.round;
     if (state === undefined || round === undefined) return;
@@ -186,7 +188,6 @@ export class Proposer {
 
   /** The next ballot is above whatever an acceptor tells of. */
   #hear(response: RegisterResponse): void {
-    if (response.kind === "refused") this.#hearCounter(response.above.counter);
     if (response.kind === "promised" || response.kind === "state") {
       this.#hearCounter(response.accepted.counter);
       this.#hearCounter(response.floor.counter);
@@ -310,7 +311,7 @@ export class Proposer {
 
   #onPrepared(state: KeyState, round: Round): void {
     if (round.refused > this.#options.peers.length - this.#needed(round)) return this.#giveUp(state, "later");
-    if (round.agreedTo < this.#needed(round)) return;
+    if (round.agreedTo < this.#needed(round)) return this.#hasten(state, round);
     if (!round.isAboveByCounter) return this.#giveUp(state, "now");
     const highest = round.highest();
     const value = this.#read(state, round, highest);
@@ -332,7 +333,7 @@ export class Proposer {
   #onAccepted(state: KeyState, round: Round): void {
     const needed = this.#needed(round);
     if (round.refused > this.#options.peers.length - needed) return this.#giveUp(state, "later");
-    if (round.agreedTo < needed) return;
+    if (round.agreedTo < needed) return this.#hasten(state, round);
     if (round.sweep !== undefined) return this.#sweepAccepted(state, round);
     const { evaluation } = round;
     invariant(evaluation !== undefined, "an accept carries what it is for");
@@ -401,6 +402,17 @@ export class Proposer {
     this.#rounds.set(round.number, state);
     this.#wakes.by(state, round.deadlineMs);
     return round;
+  }
+
+  /**
+   * One acceptor refused, and the others may be too few: the next attempt, with a ballot that it promises, is nearer than
+   * their answers. An acceptor that started again refuses what was prepared at it before.
+   */
+  #hasten(state: KeyState, round: Round): void {
+    if (round.refused === 0) return;
+    const patienceMs = Math.max(disagreementMs, 2 * this.#roundTripMs);
+    round.deadlineMs = Math.min(round.deadlineMs, this.nowMs + patienceMs);
+    this.#wakes.by(state, round.deadlineMs);
   }
 
   /** The round came to its end. */

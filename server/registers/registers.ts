@@ -428,12 +428,21 @@ export class Registers {
   }
 }
 
+/** About. */
+const bytesOf = (item: RegisterMessage | RegisterRecord): number => {
+  let bytes = 64;
+  if ("key" in item) bytes += item.key.length;
+  if ("value" in item) bytes += item.value?.length ?? 0;
+  if ("keys" in item) for (const key of item.keys) bytes += key.length;
+  return bytes;
+};
+
 /** In order, in groups of about `registerMessageBytes`. */
 function* batches<Item extends RegisterMessage | RegisterRecord>(items: readonly Item[]): IterableIterator<Item[]> {
   let batch: Item[] = [];
   let bytes = 0;
   for (const item of items) {
-    const size = 64 + ("value" in item ? (item.value?.length ?? 0) : 0);
+    const size = bytesOf(item);
     if (batch.length > 0 && bytes + size > registerMessageBytes) {
       yield batch;
       batch = [];

