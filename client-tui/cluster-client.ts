@@ -6,6 +6,7 @@
  * certain peer (cut a link) go over it. A peer is known by its name, whatever addresses lead to it.
  */
 
+import { pause } from "../protocol/client/pause.ts";
 import { ChorusError, type Client, type ClientState, type Conflict, connect, type Reply } from "../protocol/client.ts";
 import type { WireReply } from "../protocol/client-messages.ts";
 import { tuiConflictValueBytesMax, tuiFeedPerSecondMax } from "../protocol/limits.ts";
@@ -323,14 +324,3 @@ const addressOf = (url: string): string => {
     return url;
   }
 };
-
-const pause = (ms: number, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    const timer = setTimeout(done, ms);
-    function done(): void {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    }
-    signal.addEventListener("abort", done);
-  });

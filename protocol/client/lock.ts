@@ -19,6 +19,7 @@
  */
 import type { WireReply } from "../client-messages.ts";
 import { ChorusError, refused } from "./errors.ts";
+import { pause } from "./pause.ts";
 import { numberOf } from "./replies.ts";
 import { type CommandWords, randomId } from "./strong.ts";
 import { isWireText, strange } from "./values.ts";
@@ -233,21 +234,9 @@ const becomesFree = async (key: string, deadlineMs: number, client: LockClient, 
     const restMs = deadlineMs - performance.now();
     if (restMs <= 0) return false;
     const boundMs = Math.min(pollMsMax, pollMsMin * 2 ** Math.min(tries, 10));
-    await pause(Math.min(restMs, boundMs * (0.5 + Math.random() / 2)), limits.signal);
+    const { signal } = limits;
+    await pause(Math.min(restMs, boundMs * (0.5 + Math.random() / 2)), signal);
+    if (signal?.aborted === true) throw refused("ABORTED", "aborted while waiting for the lock", signal.reason);
     if (numberOf("EXISTS", await client.ask(["EXISTS", key], limits)) === 0) return true;
   }
 };
-
-const pause = (ms: number, signal: AbortSignal | undefined): Promise<void> =>
-  new Promise((resolve, reject) => {
-    const onAbort = (): void => {
-      clearTimeout(timer);
-      reject(refused("ABORTED", "aborted while waiting for the lock", signal?.reason));
-    };
-    if (signal?.aborted === true) return reject(refused("ABORTED", "aborted before it was asked for", signal.reason));
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", onAbort);
-      resolve();
-    }, ms);
-    signal?.addEventListener("abort", onAbort, { once: true });
-  });

@@ -25,6 +25,7 @@ import type { WireText } from "../wire-text.ts";
 import { type Answer, Connection, type Pushed, type Welcome } from "./connection.ts";
 import { dialRound } from "./dial.ts";
 import { ChorusError, refused } from "./errors.ts";
+import { pause } from "./pause.ts";
 import { backoffMs, PeerList } from "./peer-list.ts";
 import { wireBytes } from "./values.ts";
 
@@ -591,20 +592,6 @@ const messageBytes = (args: readonly WireText[]): number => {
 };
 
 const textOf = ({ code, message }: ChorusError): string => (code === "UNREACHABLE" ? message : `${code}: ${message}`);
-
-const pause = (ms: number, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const onAbort = (): void => {
-      clearTimeout(timer);
-      resolve();
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener("abort", onAbort);
-      resolve();
-    }, ms);
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
 
 /** Of one command's answer. */
 export const replyOf = (result: Result | undefined): WireReply => {

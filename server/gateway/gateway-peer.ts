@@ -12,6 +12,7 @@
 import { performance } from "node:perf_hooks";
 import { type Answer, Connection, type Pushed } from "../../protocol/client/connection.ts";
 import { ChorusError } from "../../protocol/client/errors.ts";
+import { pause } from "../../protocol/client/pause.ts";
 import { backoffMs, clientUrl } from "../../protocol/client/peer-list.ts";
 import { wireBytes } from "../../protocol/client/values.ts";
 import type { Outcome, WireReply } from "../../protocol/client-messages.ts";
@@ -293,17 +294,3 @@ const bytesOf = ({ args, position }: PeerCall): number => {
   for (const arg of args) bytes += wireBytes(arg);
   return bytes;
 };
-
-const pause = (ms: number, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const onAbort = (): void => {
-      clearTimeout(timer);
-      resolve();
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener("abort", onAbort);
-      resolve();
-    }, ms);
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
