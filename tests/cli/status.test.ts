@@ -5,43 +5,21 @@ import { parseStatus, type StatusReport } from "../../protocol/status.ts";
 import { inspectToText } from "../../server/cli/inspect-text.ts";
 import { type Probe, verdictOf } from "../../server/cli/verdict.ts";
 import { runScript } from "../support/processes.ts";
+import { statusReportOf } from "../support/status-report.ts";
 import { strongStatusOf } from "../support/strong-status.ts";
 
-const report = (name: string, changes: Partial<StatusReport> = {}): StatusReport => ({
-  format: 1,
-  peer: {
-    name,
-    incarnation: "00000000000aaaa",
-    cluster: "chorus",
-    version: "0.1.0",
-    pid: 1,
-    uptimeSeconds: 61,
-    tcpPort: 5001,
-    httpPort: 6001,
-  },
-  ready: true,
-  gated: false,
-  loading: false,
-  reasons: [],
-  keys: 1234,
-  tombstones: { count: 0, bytes: 0, heldBy: [] },
-  conflicts: { kept: 2, dropped: 0 },
-  digest: { value: "00ff", horizon: 1000 },
-  versionVector: { "a.1": 10, "b.1": 5 },
-  links: [],
-  log: { bytes: 100, firstLsn: 1, nextLsn: 5, syncedLsn: 5 },
-  checkpoint: { lsn: 1, bytes: 0, ageSeconds: null, running: false },
-  memory: { usedBytes: 2048, rssBytes: 4096, maxBytes: 0 },
-  opsPerSecond: 0,
-  latency: { p50Ms: 0.2, p99Ms: null, maxMs: 4, count: 3 },
-  clients: { tcp: 1, webSocket: 2, blocked: 0, watches: 3 },
-  strong: strongStatusOf(),
-  peers: [{ name: "a", address: "127.0.0.1:6001" }],
-  clock: { skewState: "ok" },
-  faultLinks: false,
-  alarms: [],
-  ...changes,
-});
+const report = (name: string, changes: Partial<StatusReport> = {}): StatusReport =>
+  statusReportOf(name, {
+    peer: { ...statusReportOf(name).peer, uptimeSeconds: 61 },
+    keys: 1234,
+    conflicts: { kept: 2, dropped: 0 },
+    digest: { value: "00ff", horizon: 1000 },
+    versionVector: { "a.1": 10, "b.1": 5 },
+    memory: { usedBytes: 2048, rssBytes: 4096, maxBytes: 0 },
+    latency: { p50Ms: 0.2, p99Ms: null, maxMs: 4, count: 3 },
+    clients: { tcp: 1, webSocket: 2, blocked: 0, watches: 3 },
+    ...changes,
+  });
 
 const probe = (name: string, changes: Partial<StatusReport> = {}): Probe => ({
   address: `${name}:1`,

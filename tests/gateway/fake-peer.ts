@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import type { TestContext } from "node:test";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { ClientRequest } from "../../protocol/client-messages.ts";
-import { strongStatusOf } from "../support/strong-status.ts";
+import { statusReportOf } from "../support/status-report.ts";
 
 type Command = Extract<ClientRequest, { readonly type: "command" }>;
 
@@ -14,41 +14,6 @@ export type Reaction =
   | { readonly code: string; readonly message?: string; readonly outcome?: "not-applied" | "unknown" }
   | "silence"
   | "vanish";
-
-const pendingStatus = (name: string, ready: boolean, versionVector: Readonly<Record<string, number>>) => ({
-  format: 1,
-  peer: {
-    name,
-    incarnation: "000000000000001",
-    cluster: "chorus",
-    version: "0.1.0",
-    pid: 1,
-    uptimeSeconds: 1,
-    tcpPort: 1,
-    httpPort: 1,
-  },
-  ready,
-  gated: false,
-  loading: false,
-  reasons: ready ? [] : ["on purpose"],
-  keys: 0,
-  tombstones: { count: 0, bytes: 0, heldBy: [] },
-  conflicts: { kept: 0, dropped: 0 },
-  digest: { value: "0000000000000000", horizon: 0 },
-  versionVector,
-  links: [],
-  log: { bytes: 0, firstLsn: 0, nextLsn: 0, syncedLsn: 0 },
-  checkpoint: { lsn: 0, bytes: 0, ageSeconds: null, running: false },
-  memory: { usedBytes: 0, rssBytes: 0, maxBytes: 0 },
-  opsPerSecond: 0,
-  latency: { p50Ms: null, p99Ms: null, maxMs: null, count: 0 },
-  clients: { tcp: 0, webSocket: 0, blocked: 0, watches: 0 },
-  strong: strongStatusOf(),
-  peers: [],
-  clock: { skewState: "ok" },
-  faultLinks: false,
-  alarms: [],
-});
 
 export class FakePeer {
   readonly name: string;
@@ -122,7 +87,15 @@ export class FakePeer {
         });
       } else if (request.type === "status") {
         const tell = (): void =>
-          send({ type: "status", id: request.id, status: pendingStatus(this.name, this.ready, this.versionVector) });
+          send({
+            type: "status",
+            id: request.id,
+            status: statusReportOf(this.name, {
+              ready: this.ready,
+              reasons: this.ready ? [] : ["on purpose"],
+              versionVector: this.versionVector,
+            }),
+          });
         tell();
         const timer = setInterval(tell, 50);
         this.#timers.add(timer);

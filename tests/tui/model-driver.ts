@@ -6,7 +6,7 @@ import { update } from "../../client-tui/model/update.ts";
 import type { WireReply } from "../../protocol/client-messages.ts";
 import type { StatusLink, StatusReport } from "../../protocol/status.ts";
 import { latin1ToWire } from "../../protocol/wire-text.ts";
-import { strongStatusOf } from "../support/strong-status.ts";
+import { statusReportOf } from "../support/status-report.ts";
 
 export const startMs = Date.UTC(2026, 0, 2, 3, 4, 5);
 
@@ -108,41 +108,26 @@ export const linkOf = (peer: string, change: Partial<StatusLink> = {}): StatusLi
   ...change,
 });
 
-export const reportOf = (name: string, change: Partial<StatusReport> = {}): StatusReport => ({
-  format: 1,
-  peer: {
-    name,
-    incarnation: "0abc1234567xyz0",
-    cluster: "demo",
-    version: "0.1.0",
-    pid: 4711,
-    uptimeSeconds: 725,
-    tcpPort: 5001,
-    httpPort: 6001,
-  },
-  ready: true,
-  gated: false,
-  loading: false,
-  reasons: [],
-  keys: 1234,
-  tombstones: { count: 0, bytes: 0, heldBy: [] },
-  conflicts: { kept: 0, dropped: 0 },
-  digest: { value: "5d3f01c2a4b6e890", horizon: 1 },
-  versionVector: { "a.0abc1234567xyz0": 12 },
-  links: ["a", "b", "c"].filter((peer) => peer !== name).map((peer) => linkOf(peer)),
-  log: { bytes: 0, firstLsn: 1, nextLsn: 1, syncedLsn: 1 },
-  checkpoint: { lsn: 0, bytes: 0, ageSeconds: null, running: false },
-  memory: { usedBytes: 12 * 1024 * 1024, rssBytes: 0, maxBytes: 0 },
-  opsPerSecond: 1200,
-  latency: { p50Ms: 0.2, p99Ms: 0.8, maxMs: 3, count: 12_000 },
-  clients: { tcp: 1, webSocket: 1, blocked: 0, watches: 1 },
-  strong: strongStatusOf(),
-  peers: ["a", "b", "c"].map((peer) => ({ name: peer, address: addressOf(peer) })),
-  clock: { skewState: "ok" },
-  faultLinks: false,
-  alarms: [],
-  ...change,
-});
+export const reportOf = (name: string, change: Partial<StatusReport> = {}): StatusReport =>
+  statusReportOf(name, {
+    peer: {
+      ...statusReportOf(name).peer,
+      incarnation: "0abc1234567xyz0",
+      cluster: "demo",
+      pid: 4711,
+      uptimeSeconds: 725,
+    },
+    keys: 1234,
+    digest: { value: "5d3f01c2a4b6e890", horizon: 1 },
+    versionVector: { "a.0abc1234567xyz0": 12 },
+    links: ["a", "b", "c"].filter((peer) => peer !== name).map((peer) => linkOf(peer)),
+    memory: { usedBytes: 12 * 1024 * 1024, rssBytes: 0, maxBytes: 0 },
+    opsPerSecond: 1200,
+    latency: { p50Ms: 0.2, p99Ms: 0.8, maxMs: 3, count: 12_000 },
+    clients: { tcp: 1, webSocket: 1, blocked: 0, watches: 1 },
+    peers: ["a", "b", "c"].map((peer) => ({ name: peer, address: addressOf(peer) })),
+    ...change,
+  });
 
 /** SCAN, GETRANGE and the like over a map in memory. */
 export const answersOf =
