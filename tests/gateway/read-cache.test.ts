@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { formatPosition } from "../../protocol/position.ts";
 import type { OriginId } from "../../protocol/words.ts";
+import { Random } from "../../scripts/sim/random.ts";
 import { counterMsMax, expiryMarginMs, generationMs, ReadCache } from "../../server/gateway/read-cache.ts";
 import { covers, emptyVector, joinVectors, type Vector } from "../../server/gateway/vector.ts";
-import { randomOf } from "./random.ts";
 
 const originA = "a.000000000000001" as OriginId;
 const positionOf = (vector: Vector): string => formatPosition([...vector] as [OriginId, number][]);
@@ -170,7 +170,7 @@ interface Read {
  * peer, executed and answered late. Whenever the cache is trusted, what it hands out has every change the feed has told.
  */
 const simulate = (seed: number): { readonly served: number; readonly refused: number } => {
-  const random = randomOf(seed);
+  const random = new Random(seed).next;
   const below = (count: number): number => Math.floor(random() * count);
   const pick = <Item>(items: readonly Item[]): Item => items[below(items.length)] as Item;
   const peers = ["a", "b", "c"].map((name) => new ModelPeer(name));

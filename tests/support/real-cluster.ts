@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseStatus, type StatusReport } from "../../protocol/status.ts";
+import { Random } from "../../scripts/sim/random.ts";
 import { httpGet } from "../../server/cli/http-get.ts";
 import { parsePeerMessage } from "../../server/cli/peer-messages.ts";
 import { verdictOf } from "../../server/cli/verdict.ts";
@@ -509,17 +510,11 @@ export const sameEverywhere = async (cluster: RealCluster, withinMs = 30_000): P
   return first;
 };
 
-/** A seeded source (mulberry32): `CHORUS_TEST_SEED` repeats a run's choices, though not its timing. */
+/** A seeded source: `CHORUS_TEST_SEED` repeats a run's choices, though not its timing. */
 export const seededRandom = (t: TestContext): (() => number) => {
   const seed = Number(process.env["CHORUS_TEST_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
   t.diagnostic(`seed ${seed}`);
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
+  return new Random(seed).next;
 };
 
 /** Minutes in seconds: checkpoints all the time, segments of 64 KiB. */
