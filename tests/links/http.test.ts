@@ -176,13 +176,16 @@ test("more headers than the limit do not harm an upgrade or a request", async ()
   assert.equal((await ask("/livez")).status, 200);
 });
 
-test("a port that cannot be had is one clear line", async () => {
-  const another = createHttpServer({
-    source: { status, checks: () => [] },
+const serverWithoutLinks = (): Server =>
+  createHttpServer({
+    source: { status: () => 1, checks: () => [] },
     upgrades: new Map(),
     hosts: [],
     onError: () => undefined,
   });
+
+test("a port that cannot be had is one clear line", async () => {
+  const another = serverWithoutLinks();
   await assert.rejects(listenHttp(another, { host: "127.0.0.1", port }), {
     message: `HTTP port ${port} on 127.0.0.1 is already in use: stop what uses it, or choose another`,
   });
@@ -191,12 +194,7 @@ test("a port that cannot be had is one clear line", async () => {
 });
 
 test("closing loses no request of a client that asks one thing after another; who asks nothing is not waited for long", async () => {
-  const another = createHttpServer({
-    source: { status: () => 1, checks: () => [] },
-    upgrades: new Map(),
-    hosts: [],
-    onError: () => undefined,
-  });
+  const another = serverWithoutLinks();
   const where = await listenHttp(another, { host: "127.0.0.1", port: 0 });
   const asking = await Promise.all(
     Array.from({ length: 20 }, async () => {
@@ -231,12 +229,7 @@ test("closing loses no request of a client that asks one thing after another; wh
 });
 
 test("closing ends idle connections and does not wait for ever", async () => {
-  const another = createHttpServer({
-    source: { status: () => 1, checks: () => [] },
-    upgrades: new Map(),
-    hosts: [],
-    onError: () => undefined,
-  });
+  const another = serverWithoutLinks();
   const where = await listenHttp(another, { host: "127.0.0.1", port: 0 });
   const stuck = await connectRaw(where.port);
   stuck.write("GET /livez HTTP/1.1\r\nHost: lo");
