@@ -89,7 +89,8 @@ export const encodeCommand = (words: readonly string[]): string =>
 
 export class RawConnection {
   readonly #socket: Socket;
-  #received = "";
+  /** What came and nobody took yet. */
+  received = "";
   #closed = false;
   #wake: () => void = () => {};
 
@@ -97,7 +98,7 @@ export class RawConnection {
     this.#socket = socket;
     socket.setEncoding("latin1");
     socket.on("data", (chunk: string) => {
-      this.#received += chunk;
+      this.received += chunk;
       this.#wake();
     });
     socket.on("close", () => {
@@ -115,24 +116,39 @@ export class RawConnection {
     });
   }
 
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** All in one write. */
+  send(commands: readonly (readonly string[])[]): void {
+    if (!this.#closed) this.#socket.write(commands.map(encodeCommand).join(""), "latin1");
+  }
+
+  /** Resolves when more came, or the end; and after a second, for those who have a deadline. */
+  more(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+      setTimeout(resolve, 1000).unref();
+    });
+  }
+
   /** Sends all commands in one write and gives the raw reply of each. */
   async pipeline(commands: readonly (readonly string[])[]): Promise<string[]> {
-    this.#socket.write(commands.map(encodeCommand).join(""), "latin1");
+    this.send(commands);
     const replies: string[] = [];
     let at = 0;
     while (replies.length < commands.length) {
-      const end = replyEnd(this.#received, at);
+      const end = replyEnd(this.received, at);
       if (end !== undefined) {
-        replies.push(this.#received.slice(at, end));
+        replies.push(this.received.slice(at, end));
         at = end;
         continue;
       }
       if (this.#closed) throw new Error(`closed after ${replies.length} of ${commands.length} replies`);
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+      await this.more();
     }
-    this.#received = this.#received.slice(at);
+    this.received = this.received.slice(at);
     return replies;
   }
 
