@@ -22,7 +22,7 @@ import {
 import type { WireVector } from "../link-messages.ts";
 import { formatPosition, parsePosition } from "../position.ts";
 import type { WireText } from "../wire-text.ts";
-import { type Answer, Connection, type Pushed, type Welcome } from "./connection.ts";
+import { type Answer, Connection, type ConnectionOptions, type Pushed, type Welcome } from "./connection.ts";
 import { dialRound } from "./dial.ts";
 import { ChorusError, refused } from "./errors.ts";
 import { pause } from "./pause.ts";
@@ -41,14 +41,8 @@ const hopelessCodes = new Set(["WRONGPASS", "NOAUTH", "NOPERM", "UNKNOWN_VERSION
 /** A failover begins within this, so that the clients of a dead peer do not all come at once. */
 const failoverJitterMs = 30;
 
-export interface SessionOptions {
+export interface SessionOptions extends Omit<ConnectionOptions, "url"> {
   readonly urls: readonly string[];
-  readonly user: string | undefined;
-  readonly password: string | undefined;
-  readonly name: string | undefined;
-  readonly position: string;
-  readonly staleAfterMs: number;
-  readonly deadAfterMs: number;
   /** Of connecting at first. */
   readonly timeoutMs: number;
   /** Reject the first connecting when everybody was tried once. */
