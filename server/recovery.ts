@@ -2,12 +2,13 @@
  * From a directory to a replica: the checkpoint's entries, then the log from there on, by the same merge.
  */
 import { ByteReader, DecodeFault } from "../protocol/bytes.ts";
+import type { PeerName } from "../protocol/words.ts";
 import {
   cellPrefix,
   conflictPrefix,
   metaKey,
   originPrefix,
-  type Replica,
+  Replica,
   readVersionVector,
   recordType,
 } from "./replica/index.ts";
@@ -30,6 +31,16 @@ export interface StrongRestorer {
 }
 
 const floorPrefix = Buffer.from("f");
+
+/** To recover into and look at what is on disk: it keeps all it finds there and speaks with nobody. */
+export const replicaAtRest = (name: PeerName): Replica =>
+  new Replica({
+    name,
+    peers: [name],
+    clockSkewMaxMs: 0,
+    conflicts: { entriesMax: Number.POSITIVE_INFINITY, bytesMax: Number.POSITIVE_INFINITY },
+    recentBytesMax: 0,
+  });
 
 export const recover = async (
   storage: Storage,

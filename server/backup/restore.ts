@@ -15,8 +15,8 @@ import { getHeapStatistics } from "node:v8";
 import { DecodeFault } from "../../protocol/bytes.ts";
 import { restoreBatchBytes } from "../../protocol/limits.ts";
 import { type PeerName, parsePeerName } from "../../protocol/words.ts";
-import { recover } from "../recovery.ts";
-import { type Cut, Replica, RestoredCheckpoint } from "../replica/index.ts";
+import { recover, replicaAtRest } from "../recovery.ts";
+import { type Cut, RestoredCheckpoint } from "../replica/index.ts";
 import { makeDirectory, nodeFileSystem } from "../storage/file-system.ts";
 import { type FileStorage, openFileStorage, restoringName } from "../storage/open.ts";
 import type { CheckpointEntry, LogRecord } from "../storage/storage.ts";
@@ -313,13 +313,7 @@ const verify = async (
     return "skipped";
   const storage = await openFileStorage({ dir: directory, peerName: name });
   try {
-    const replica = new Replica({
-      name,
-      peers: [name],
-      clockSkewMaxMs: 0,
-      conflicts: { entriesMax: Number.POSITIVE_INFINITY, bytesMax: Number.POSITIVE_INFINITY },
-      recentBytesMax: 0,
-    });
+    const replica = replicaAtRest(name);
     await recover(storage, replica, () => undefined);
     const { map, vv } = replica.state;
     const shown = new Map(replica.state.wire(vv));

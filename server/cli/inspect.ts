@@ -11,9 +11,9 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { decodeRegisterValue } from "../../protocol/register-value.ts";
 import { type PeerName, parsePeerName } from "../../protocol/words.ts";
-import { recover, type StrongRestorer } from "../recovery.ts";
+import { recover, replicaAtRest, type StrongRestorer } from "../recovery.ts";
 import { type Ballot, Registers } from "../registers/index.ts";
-import { isExpired, Replica, recordType, stampToMs } from "../replica/index.ts";
+import { isExpired, recordType, stampToMs } from "../replica/index.ts";
 import { type FileStorage, openFileStorage } from "../storage/open.ts";
 import { decodePrefixes } from "../strong/strong-store.ts";
 import { CommandFailure, failureText } from "./failure.ts";
@@ -127,13 +127,7 @@ const report = async (
   query: InspectQuery,
 ): Promise<InspectReport> => {
   const { log } = storage;
-  const replica = new Replica({
-    name,
-    peers: [name],
-    clockSkewMaxMs: 0,
-    conflicts: { entriesMax: Number.POSITIVE_INFINITY, bytesMax: Number.POSITIVE_INFINITY },
-    recentBytesMax: 0,
-  });
+  const replica = replicaAtRest(name);
   let checkpointCells = 0;
   const never = { random: () => 0, deadKeptMs: 0, choresMs: 0, ceilingStep: 0 };
   const registers = new Registers({ name, peers: [name], ...never });
