@@ -19,7 +19,7 @@ import {
   catchUpBatchBytes,
   framesMessageBytes,
 } from "../../protocol/limits.ts";
-import { authorizationChallenge, authorizationWanted, isAuthorized } from "../ports/authorization.ts";
+import { type StreamAdmission, type StreamRefusal, streamRefusal } from "../ports/stream-admission.ts";
 import { type BackupScan, type Conflict, encodeConflict, type Replica, recordType } from "../replica/index.ts";
 import { type Log, LogTrimmed } from "../storage/storage.ts";
 import { answerFailure } from "../web/answers.ts";
@@ -37,7 +37,7 @@ import {
 /** Between two slices: a backup takes at most about a third of the loop. 25 MB/s. */
 const slicePauseMs = 2;
 
-export interface BackupStreamsOptions {
+export interface BackupStreamsOptions extends StreamAdmission {
   readonly replica: Replica;
   readonly log: Log;
   /** Begins a turn: what a slice does to the replica is part of it. */
@@ -48,10 +48,6 @@ export interface BackupStreamsOptions {
   readonly pass: (pauseMs: number) => Promise<void>;
   readonly wallMs: () => number;
   readonly header: () => { readonly cluster: string; readonly peer: string; readonly version: string };
-  /** Undefined when reads are answered; else the error line, such as `LOADING ...`. */
-  readonly readRefusal: () => string | undefined;
-  /** Undefined: no password is set. Compares in constant time. */
-  readonly checkPassword: ((user: string, password: string) => boolean) | undefined;
   readonly onEvent: (words: string, facts: Readonly<Record<string, unknown>>) => void;
   /** The log cannot be read, or a bug: the peer stops. */
   readonly onFailure: (error: unknown) => void;
@@ -105,22 +101,15 @@ export class BackupStreams {
 
   /** A GET or HEAD of /backup. */
   handle(request: IncomingMessage, response: ServerResponse): void {
-    const { readRefusal, checkPassword } = this.#options;
-    const refuse = (code: string, message: string, headers: Readonly<Record<string, string>> = {}): void => {
+    const refuse = ({ code, message, headers }: StreamRefusal): void => {
       this.counters.refused += 1;
       answerFailure(request, response, new KvFailure(code, message), headers);
     };
-    if (checkPassword !== undefined && !isAuthorized(request.headers.authorization, checkPassword)) {
-      return refuse("NOAUTH", authorizationWanted, authorizationChallenge);
-    }
-    if (this.#closed) return refuse("LOADING", "this peer is stopping");
-    const notNow = readRefusal();
-    if (notNow !== undefined) {
-      const { code, message } = KvFailure.ofLine(notNow);
-      return refuse(code, message);
-    }
+    const refusal = streamRefusal(request, this.#options, this.#closed);
+    if (refusal !== undefined) return refuse(refusal);
     if (this.#running.size >= this.#limits.backupsMax) {
-      return refuse("TOO_MANY", `${this.#running.size} backups are being taken, limit ${this.#limits.backupsMax}`);
+      const message = `${this.#running.size} backups are being taken, limit ${this.#limits.backupsMax}`;
+      return refuse({ code: "TOO_MANY", message });
     }
     response.writeHead(200, {
       "Content-Type": "application/octet-stream",

@@ -26,16 +26,12 @@ import type { OriginId } from "../../protocol/words.ts";
 import type { Change, Feed, FeedSubscriber, Subscription } from "../feed/change.ts";
 import { answerFailure } from "../web/answers.ts";
 import { KvFailure } from "../web/kv-backend.ts";
-import { authorizationChallenge, authorizationWanted, isAuthorized } from "./authorization.ts";
 import { changeToJson } from "./change-json.ts";
+import { type StreamAdmission, type StreamRefusal, streamRefusal } from "./stream-admission.ts";
 import { parseWatchQuery, type WatchQuery } from "./watch-query.ts";
 
-export interface WatchStreamsOptions {
+export interface WatchStreamsOptions extends StreamAdmission {
   readonly feed: Feed;
-  /** Undefined when reads are answered; else the error line, such as `LOADING ...`. */
-  readonly readRefusal: () => string | undefined;
-  /** Undefined: no password is set. Compares in constant time. */
-  readonly checkPassword: ((user: string, password: string) => boolean) | undefined;
   readonly limits?: Partial<WatchLimits>;
 }
 
@@ -73,25 +69,18 @@ export class WatchStreams {
 
   /** A GET or HEAD of /watch. */
   handle(request: IncomingMessage, response: ServerResponse): void {
-    const { feed, readRefusal, checkPassword } = this.#options;
-    const refuse = (code: string, message: string, headers: Readonly<Record<string, string>> = {}): void => {
+    const { feed } = this.#options;
+    const refuse = ({ code, message, headers }: StreamRefusal): void => {
       this.counters.refused += 1;
       answerFailure(request, response, new KvFailure(code, message), headers);
     };
-    if (checkPassword !== undefined && !isAuthorized(request.headers.authorization, checkPassword)) {
-      return refuse("NOAUTH", authorizationWanted, authorizationChallenge);
-    }
-    if (this.#closed) return refuse("LOADING", "this peer is stopping");
-    const notNow = readRefusal();
-    if (notNow !== undefined) {
-      const { code, message } = KvFailure.ofLine(notNow);
-      return refuse(code, message);
-    }
+    const refusal = streamRefusal(request, this.#options, this.#closed);
+    if (refusal !== undefined) return refuse(refusal);
     const lastEventId = request.headers["last-event-id"];
     const parsed = parseWatchQuery(request.url ?? "", typeof lastEventId === "string" ? lastEventId : undefined);
-    if (!parsed.ok) return refuse("BAD_ARGUMENT", parsed.why);
+    if (!parsed.ok) return refuse({ code: "BAD_ARGUMENT", message: parsed.why });
     if (this.#streams.size >= this.#limits.streamsMax) {
-      return refuse("TOO_MANY", `too many watches, limit ${this.#limits.streamsMax}`);
+      return refuse({ code: "TOO_MANY", message: `too many watches, limit ${this.#limits.streamsMax}` });
     }
     if (request.method === "HEAD") {
       response.writeHead(200, streamHeaders).end();
@@ -109,7 +98,7 @@ export class WatchStreams {
     // Never rejects.
     void feed.reached(from.vector, this.#limits.staleAfterMs).then((isReached) => {
       if (isReached) stream.begin(feed);
-      else if (!response.destroyed) refuse("STALE", "this peer has not reached the token yet");
+      else if (!response.destroyed) refuse({ code: "STALE", message: "this peer has not reached the token yet" });
     });
   }
 
