@@ -2,7 +2,7 @@
  * A row of the screen: spans of visible text, each with a style by meaning. Which colour a meaning has is decided once,
  * here: only the sixteen colours of the terminal's own theme, never black or white, so that it reads on light and dark.
  */
-import { clip, isForbidden, widthOf } from "./visible.ts";
+import { clip, glyphsOf, isForbidden, widthOf } from "./visible.ts";
 
 export type Style =
   | "plain"
@@ -78,8 +78,11 @@ const uncolored: Readonly<Record<Style, Paint>> = {
   cursor: inverse,
 };
 
-/** Exactly `width` cells, cut or filled up. What a terminal would obey cannot pass, wherever it came from. */
-export const rowToAnsi = (row: Row, width: number, colors: boolean): string => {
+/**
+ * Exactly `width` cells, cut or filled up. What a terminal would obey cannot pass, wherever it came from. `covered`: wide
+ * glyphs as dots, since something laid over the row may begin or end within one, and half a glyph shifts all behind it.
+ */
+export const rowToAnsi = (row: Row, width: number, colors: boolean, covered = false): string => {
   const paints = colors ? colored : uncolored;
   let line = "";
   let used = 0;
@@ -90,10 +93,15 @@ export const rowToAnsi = (row: Row, width: number, colors: boolean): string => {
     const shown = clip(safe, width - used);
     if (shown === "") continue;
     used += widthOf(shown);
-    line += paints[style].on + shown + paints[style].off;
+    line += paints[style].on + (covered ? dotted(shown) : shown) + paints[style].off;
   }
   return used < width ? line + " ".repeat(width - used) : line;
 };
+
+const dotted = (text: string): string =>
+  glyphsOf(text)
+    .map((glyph) => (glyph.width > 1 ? "·".repeat(glyph.width) : glyph.text))
+    .join("");
 
 export const rowWidth = (row: Row): number => row.reduce((width, { text }) => width + widthOf(text), 0);
 

@@ -11,7 +11,7 @@ import { FeedView } from "./feed-view.tsx";
 import { Header } from "./header.tsx";
 import { HelpView } from "./help-view.tsx";
 import { KeysView } from "./keys-view.tsx";
-import { Block } from "./panel.tsx";
+import { Block, Covered } from "./panel.tsx";
 import { PeersView } from "./peers-view.tsx";
 
 export const App = ({ model }: { readonly model: Model }): ReactNode => {
@@ -22,11 +22,13 @@ export const App = ({ model }: { readonly model: Model }): ReactNode => {
   }
   return (
     <Box flexDirection="column" width={columns} height={rows}>
-      <Header model={model} />
-      <Box height={rows - chromeRows}>
-        <Body model={model} />
-      </Box>
-      <Block rows={[footerRow(model)]} width={columns} height={1} colors={model.colors} />
+      <Covered.Provider value={model.dialog !== undefined}>
+        <Header model={model} />
+        <Box height={rows - chromeRows}>
+          <Body model={model} />
+        </Box>
+        <Block rows={[footerRow(model)]} width={columns} height={1} colors={model.colors} />
+      </Covered.Provider>
       {model.dialog !== undefined && <DialogView model={model} dialog={model.dialog} />}
     </Box>
   );

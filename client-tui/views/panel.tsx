@@ -6,7 +6,7 @@
  * they are painted. That they are exactly as wide as the blank is `rowToAnsi`'s promise.
  */
 import { Box, Text, Transform } from "ink";
-import type { ReactNode } from "react";
+import { createContext, type ReactNode, useContext } from "react";
 import { type Row, rowToAnsi, rowWidth, span } from "../text/row.ts";
 import { clip } from "../text/visible.ts";
 
@@ -29,6 +29,9 @@ const blank = (width: number, height: number): string => {
   return text;
 };
 
+/** A dialog lies over these rows. */
+export const Covered = createContext(false);
+
 export interface BlockProps {
   readonly rows: readonly Row[];
   readonly width: number;
@@ -38,10 +41,11 @@ export interface BlockProps {
 
 /** Exactly `width` by `height`: rows that are missing are blank, more are cut. */
 export const Block = ({ rows, width, height, colors }: BlockProps): ReactNode => {
+  const covered = useContext(Covered);
   if (width < 1 || height < 1) return null;
   return (
     <Box width={width} height={height} flexShrink={0}>
-      <Transform transform={(_blank, index) => rowToAnsi(rows[index] ?? [], width, colors)}>
+      <Transform transform={(_blank, index) => rowToAnsi(rows[index] ?? [], width, colors, covered)}>
         <Text>{blank(width, height)}</Text>
       </Transform>
     </Box>
