@@ -15,7 +15,7 @@ const healingStepsMax = 20_000;
 /** The network is quick then, so that no deadline is missed for want of steps. */
 const deliveriesHealing = 12;
 /** The checker gives up beyond this; it must not happen with histories of this size. */
-const checkerStepsMax = 2_000_000;
+const checkerStepsMax = 10_000_000;
 
 export const runRegisterSeed = (options: WorldOptions): Coverage => {
   const world = new RegisterWorld(options);
