@@ -198,6 +198,8 @@ export const readToEnd = async (socket: Socket): Promise<string> => {
   socket.on("data", (chunk: Buffer) => {
     text += chunk.toString("latin1");
   });
-  if (!socket.closed) await once(socket, "close");
+  // Who closes with bytes unread resets the connection: an end like any other.
+  socket.on("error", () => undefined);
+  if (!socket.closed) await new Promise((resolve) => socket.once("close", resolve));
   return text;
 };

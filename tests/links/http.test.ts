@@ -171,7 +171,8 @@ test("more headers than the limit do not harm an upgrade or a request", async ()
     const socket = await connectRaw(port);
     const said = readToEnd(socket);
     socket.write(text);
-    assert.match(await said, /^HTTP\/1\.1 (200|400) /);
+    // Node before 22 leaves out what is too many, later ones refuse.
+    assert.match(await said, /^HTTP\/1\.1 (200|400|431) /);
   }
   assert.equal((await ask("/livez")).status, 200);
 });

@@ -22,6 +22,8 @@ export class FakeKeyspace implements Keyspace {
   /** Bytes of keys and values written, as an EXEC's limit counts them. */
   bytesWritten = 0;
   readonly #cells = new Map<string, Cell>();
+  /** What tombstones are there for: that a key was made and deleted again is seen by who watches it. */
+  readonly #deletedBy = new Map<string, number>();
   #sorted: readonly string[] = [];
   #sortedAt = 0;
 
@@ -58,6 +60,7 @@ export class FakeKeyspace implements Keyspace {
     if (!this.has(key)) return false;
     this.writes += 1;
     this.bytesWritten += key.length;
+    this.#deletedBy.set(key, this.writes);
     return this.#cells.delete(key);
   }
 
@@ -97,7 +100,7 @@ export class FakeKeyspace implements Keyspace {
   }
 
   watchToken(key: string): string {
-    return String(this.#visible(key)?.version ?? "none");
+    return String(this.#visible(key)?.version ?? `none since ${this.#deletedBy.get(key) ?? 0}`);
   }
 
   version(key: string): string | undefined {
