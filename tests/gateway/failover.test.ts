@@ -85,6 +85,12 @@ class TcpWorker {
   }
 }
 
+/** Each of them has written some more by then. */
+const allGoOn = async (workers: readonly (HttpWorker | TcpWorker)[]): Promise<void> => {
+  const goals = workers.map(({ written }) => written.size + 20);
+  await until("every worker goes on", () => workers.every(({ written }, at) => written.size >= (goals[at] ?? 0)));
+};
+
 shareCluster(
   "three peers behind a gateway",
   { flags: ["--fault-links"] },
@@ -103,11 +109,10 @@ shareCluster(
         const others = cluster.peers.filter((other) => other !== peer).map(({ name }) => name);
         await peer.kill();
         await gateway.up(...others);
-        await delay(200);
+        await allGoOn([...http, ...tcp]);
         await peer.start();
         await gateway.up("a", "b", "c");
-        // The next one must not be killed before the others have what only it had.
-        await delay(300);
+        await allGoOn([...http, ...tcp]);
       }
       await Promise.all([...http, ...tcp].map((worker) => worker.end()));
       assert.deepEqual(

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { createServer, connect as dial, type Server, Socket } from "node:net";
 import { type TestContext, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { parseProxyHeader } from "../../protocol/proxy-protocol.ts";
 import { ReadBuffer, readInto } from "../../server/gateway/read-buffer.ts";
 import { TcpBalancer, type TcpBalancerOptions, type TcpTarget } from "../../server/gateway/tcp-balancer.ts";
@@ -29,6 +28,18 @@ const fakePeer = async (t: TestContext, name: string, onSocket?: (socket: Socket
   const address = server.address();
   assert(typeof address === "object" && address !== null);
   return { name, host: "127.0.0.1", port: address.port, sockets, server };
+};
+
+/** For until(): a count that is no longer 0 was the same at several looks on end. */
+const standsStill = (count: () => number, looks = 5): (() => boolean) => {
+  let before = 0;
+  let same = 0;
+  return () => {
+    const now = count();
+    same = now > 0 && now === before ? same + 1 : 0;
+    before = now;
+    return same >= looks;
+  };
 };
 
 const open = async (
@@ -104,12 +115,10 @@ test("whoever does not read is not read for: memory stays bounded", async (t) =>
   socket.on("error", () => undefined);
   t.after(() => socket.destroy());
   await until("bytes", () => balancer.counters.bytesOut > 0);
-  let before = -1;
-  await until("no more come", async () => {
-    before = balancer.counters.bytesOut;
-    await delay(100);
-    return balancer.counters.bytesOut === before;
-  });
+  await until(
+    "no more come",
+    standsStill(() => balancer.counters.bytesOut),
+  );
   assert(balancer.counters.bytesOut < 32 * 1024 * 1024, `${balancer.counters.bytesOut} bytes were taken`);
   let got = 0;
   socket.on("data", (chunk) => {
@@ -140,12 +149,10 @@ for (const adopt of [readInto, (accepted: Socket): Socket => accepted]) {
       else socket.once("drain", pump);
     };
     pump();
-    let before = -1;
-    await until("what the system takes for somebody who does not read is full", async () => {
-      before = balancer.counters.bytesIn;
-      await delay(50);
-      return before > 0 && balancer.counters.bytesIn === before;
-    });
+    await until(
+      "what the system takes for somebody who does not read is full",
+      standsStill(() => balancer.counters.bytesIn),
+    );
     let got = 0;
     let wrongAt = -1;
     let reads = 0;
